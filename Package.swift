@@ -1,0 +1,159 @@
+// swift-tools-version: 6.2
+// Footfall: open, self-hosted analytics for mini programs.
+//
+// `Shared/` holds libraries whose arrows point downward only; `Services/` holds one library and one thin
+// executable per service. Services never import each other. See docs/architecture.md.
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
+
+/// A service: its testable library under `Service/` and its executable under `Command/`.
+func service(
+  _ name: String, command: String, dependencies: [Target.Dependency] = []
+) -> [Target] {
+  [
+    .target(
+      name: name,
+      dependencies: ["Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Store"]
+        + dependencies + [logging, protobuf],
+      path: "Services/\(name)/Service", swiftSettings: settings),
+    .executableTarget(
+      name: "\(name)Command", dependencies: [.target(name: name), "ServiceKit"],
+      path: "Services/\(name)/Command", swiftSettings: settings),
+  ]
+}
+
+/// A suite of tests that mirrors the folder of the target it tests.
+func suite(_ name: String, in folder: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(
+    name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(folder)/\(name)",
+    swiftSettings: settings)
+}
+
+let package = Package(
+  name: "footfall",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "ingest", targets: ["IngestCommand"]),
+    .executable(name: "user-profile", targets: ["UserProfileCommand"]),
+    .executable(name: "query", targets: ["QueryCommand"]),
+    .executable(name: "live-stats", targets: ["LiveStatsCommand"]),
+    .executable(name: "footfall", targets: ["FootfallCommand"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(
+      url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+      traits: ["JSON", "CommandLineArguments"]),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+  ],
+  targets: [
+    // The system's libnghttp2; refuses one without the fix for CVE-2026-27135 at install time (Tests/run, compose/up).
+    .systemLibrary(
+      name: "CNghttp2", path: "Shared/CNghttp2", pkgConfig: "libnghttp2",
+      providers: [.apt(["libnghttp2-dev"])]),
+    // The system's zlib: gzip for message compression and imports.
+    .systemLibrary(
+      name: "CZlib", path: "Shared/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    // One HTTP/2 connection as bytes in, events out. No I/O. The only target that knows nghttp2.
+    .target(
+      name: "HTTP2", dependencies: ["CNghttp2"], path: "Shared/HTTP2", swiftSettings: settings),
+    // gRPC without sockets: status, metadata, deadlines, framing, routing, handlers, call objects.
+    .target(name: "RPC", dependencies: ["HTTP2"], path: "Shared/RPC", swiftSettings: settings),
+    // TCP server and client over SwiftNIO: connections, flow control, draining, limits.
+    .target(
+      name: "RPCTransport",
+      dependencies: ["HTTP2", "RPC", nio, nioPosix, logging],
+      path: "Shared/RPCTransport", swiftSettings: settings),
+    // Generated protobuf types, method descriptors, server protocols and clients. No hand-written logic.
+    .target(
+      name: "Messages", dependencies: ["RPC", protobuf], path: "Shared/Messages",
+      swiftSettings: settings),
+    // What an event is: validated names, limits, the wire decoder, sessions, calendars. Knows no store.
+    .target(
+      name: "Events", path: "Shared/Events",
+      resources: [.embedInCode("Resources/scenes.wechat.csv")], swiftSettings: settings),
+    // Opens a SQLite file with our pragmas: one writer, N readers. Hides the SQLite library.
+    .target(
+      name: "Store",
+      dependencies: [.product(name: "GRDB", package: "GRDB.swift"), logging],
+      path: "Shared/Store", swiftSettings: settings),
+    // Follows a remote log from a stored offset and applies each batch exactly once.
+    .target(
+      name: "Subscription",
+      dependencies: [
+        "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Store", logging, protobuf,
+      ],
+      path: "Shared/Subscription", swiftSettings: settings),
+    // What every service needs: configuration, logging, metrics, health, reflection, tokens, signals.
+    .target(
+      name: "ServiceKit",
+      dependencies: [
+        "Messages", "RPC", "RPCTransport", "Store", crypto, lifecycle, configuration, logging,
+        metrics, nio, nioPosix, protobuf,
+      ],
+      path: "Shared/ServiceKit", swiftSettings: settings),
+    // Seeded random, a manual clock, event fixtures, services started for a test.
+    .target(
+      name: "TestKit",
+      dependencies: ["Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Store", protobuf],
+      path: "Shared/TestKit", swiftSettings: settings),
+  ]
+    + service("Ingest", command: "ingest", dependencies: [crypto, collections])
+    + service("UserProfile", command: "user-profile", dependencies: ["Subscription"])
+    + service("Query", command: "query", dependencies: ["Subscription", collections])
+    + service("LiveStats", command: "live-stats", dependencies: ["Subscription"])
+    + [
+      // The `footfall` command line: every RPC for people and scripts.
+      .target(
+        name: "CLI",
+        dependencies: [
+          "CZlib", "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", arguments, crypto,
+          logging, protobuf,
+        ],
+        path: "Services/CLI/Service", swiftSettings: settings),
+      .executableTarget(
+        name: "FootfallCommand", dependencies: ["CLI"], path: "Services/CLI/Command",
+        swiftSettings: settings),
+
+      suite("HTTP2", in: "Shared", ["HTTP2"]),
+      suite("RPC", in: "Shared", ["RPC", "HTTP2"]),
+      suite("RPCTransport", in: "Shared", ["RPCTransport", "RPC", "Messages", "TestKit", protobuf]),
+      suite("Events", in: "Shared", ["Events", "Messages", "TestKit", protobuf]),
+      suite("Store", in: "Shared", ["Store", "TestKit"]),
+      suite("Subscription", in: "Shared", ["Subscription", "TestKit"]),
+      suite("ServiceKit", in: "Shared", ["ServiceKit", "Messages", "TestKit", protobuf]),
+      suite("Ingest", in: "Services", ["Ingest", "TestKit", protobuf]),
+      suite("UserProfile", in: "Services", ["UserProfile", "Subscription", "TestKit", protobuf]),
+      suite("Query", in: "Services", ["Query", "Subscription", "TestKit", protobuf]),
+      suite("LiveStats", in: "Services", ["LiveStats", "Subscription", "TestKit", protobuf]),
+      suite("CLI", in: "Services", ["CLI", "TestKit", protobuf]),
+      suite("Suite", in: "Suite", [
+        "Ingest", "UserProfile", "Query", "LiveStats", "CLI", "TestKit", protobuf,
+      ]),
+    ]
+)

@@ -1,0 +1,37 @@
+/// Who makes a call, as its token says.
+package final class Principal: Sendable {
+  /// For logs: never the secret.
+  package let tokenID: String
+  /// The one app that it may speak for; nil: any, which each request then names.
+  package let appID: String?
+  package let scopes: Set<String>
+
+  package init(tokenID: String, appID: String?, scopes: Set<String>) {
+    self.tokenID = tokenID
+    self.appID = appID
+    self.scopes = scopes
+  }
+
+  /// `admin` holds every scope.
+  package func holds(_ scope: String) -> Bool { scopes.contains("admin") || scopes.contains(scope) }
+}
+
+/// Decides who a caller is and whether it may call a method.
+package protocol Authorizer: Sendable {
+  /// Runs on the event loop before the handler: it must not block, and should answer from a cache.
+  ///
+  /// - Parameters:
+  ///   - authorization: the bytes of the `authorization` header, nil where there is none. Valid during the call only.
+  /// - Throws: UNAUTHENTICATED (missing, malformed, unknown, expired or revoked token), PERMISSION_DENIED (lacks the scope).
+  func authorize(_ method: MethodDescriptor, authorization: UnsafeRawBufferPointer?) throws(RPCError)
+    -> Principal
+}
+
+/// Lets everybody call everything; for tests of the transport.
+package struct OpenAuthorizer: Authorizer {
+  package let principal = Principal(tokenID: "open", appID: nil, scopes: ["admin"])
+  package init() {}
+  package func authorize(
+    _ method: MethodDescriptor, authorization: UnsafeRawBufferPointer?
+  ) throws(RPCError) -> Principal { principal }
+}
