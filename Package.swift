@@ -100,7 +100,10 @@ let package = Package(
     // Opens a SQLite file with our pragmas: one writer, N readers. Hides the SQLite library.
     .target(
       name: "Store",
-      dependencies: [.product(name: "GRDB", package: "GRDB.swift"), logging],
+      dependencies: [
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
+      ],
       path: "Shared/Store", swiftSettings: settings),
     // Follows a remote log from a stored offset and applies each batch exactly once.
     .target(
