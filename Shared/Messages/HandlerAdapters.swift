@@ -1,0 +1,79 @@
+internal import RPC
+internal import SwiftProtobuf
+
+/// What generated code calls to turn a typed handler into one of bytes.
+extension MethodHandler {
+  static func unary<Request: Message, Response: Message>(
+    _ method: MethodDescriptor,
+    _ handle: @escaping @Sendable (Request, CallContext) async throws -> Response
+  ) -> MethodHandler {
+    let decode = MessageCoder<Request>.protobuf().decode
+    let encode = MessageCoder<Response>.protobuf().encode
+    return MethodHandler(
+      method, .unary { try encode(await handle(decode($0), $1)) })
+  }
+
+  static func eventLoop<Request: Message, Response: Message>(
+    _ method: MethodDescriptor,
+    _ handle: @escaping @Sendable (Request, CallContext) throws -> Response
+  ) -> MethodHandler {
+    let decode = MessageCoder<Request>.protobuf().decode
+    let encode = MessageCoder<Response>.protobuf().encode
+    return MethodHandler(
+      method,
+      .loop { call in
+        do {
+          call.reply(try encode(handle(decode([UInt8](call.message)), call.context)))
+        } catch let error as RPCError {
+          call.fail(error)
+        } catch {
+          call.fail(RPCError(.unknown, "the handler failed", cause: error))
+        }
+      })
+  }
+
+  static func clientStreaming<Request: Sendable, Response: Sendable>(
+    _ method: MethodDescriptor, request: MessageCoder<Request>, response: MessageCoder<Response>,
+    _ handle: @escaping @Sendable (RequestStream<Request>, CallContext) async throws -> Response
+  ) -> MethodHandler {
+    MethodHandler(
+      method,
+      .streaming { requests, responses, context in
+        let answer = try await handle(requests.map(request), context)
+        try await responses.map(response).send(answer)
+      })
+  }
+
+  static func serverStreaming<Request: Sendable, Response: Sendable>(
+    _ method: MethodDescriptor, request: MessageCoder<Request>, response: MessageCoder<Response>,
+    _ handle:
+      @escaping @Sendable (Request, ResponseWriter<Response>, CallContext) async throws -> Void
+  ) -> MethodHandler {
+    MethodHandler(
+      method,
+      .streaming { requests, responses, context in
+        var iterator = requests.map(request).makeAsyncIterator()
+        guard let first = try await iterator.next() else {
+          throw RPCError(.internal, "\(method.path): takes one request, got none")
+        }
+        // The client half-closes behind its request: whatever else comes is an error of its library.
+        guard try await iterator.next() == nil else {
+          throw RPCError(.internal, "\(method.path): takes one request, got more")
+        }
+        try await handle(first, responses.map(response), context)
+      })
+  }
+
+  static func bidirectional<Request: Sendable, Response: Sendable>(
+    _ method: MethodDescriptor, request: MessageCoder<Request>, response: MessageCoder<Response>,
+    _ handle:
+      @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, CallContext)
+      async throws -> Void
+  ) -> MethodHandler {
+    MethodHandler(
+      method,
+      .streaming { requests, responses, context in
+        try await handle(requests.map(request), responses.map(response), context)
+      })
+  }
+}
