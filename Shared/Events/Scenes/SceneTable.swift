@@ -65,12 +65,12 @@ package struct SceneTable: Sendable {
   }
 
   /// nil: the table does not have it.
-  package subscript(code: Int) -> Scene? { indexByCode[code].map { scenes[$0] } }
+  package subscript(code code: Int) -> Scene? { indexByCode[code].map { scenes[$0] } }
 
-  package func sourceKey(_ code: Int) -> Int { self[code]?.sourceKey ?? Self.otherSourceKey }
+  package func sourceKey(_ code: Int) -> Int { self[code: code]?.sourceKey ?? Self.otherSourceKey }
 
   /// Cost: one hash.
-  package func isExcluded(_ code: Int) -> Bool { self[code]?.isExcluded ?? false }
+  package func isExcluded(_ code: Int) -> Bool { self[code: code]?.isExcluded ?? false }
 
   /// The scenes that reports leave out.
   package var excludedCodes: [Int] { scenes.filter(\.isExcluded).map(\.code) }

@@ -17,6 +17,11 @@ package struct WireError: Error, Sendable, Equatable, CustomStringConvertible {
   /// Bytes from the message's beginning.
   package let offset: Int
 
+  package init(reason: Reason, offset: Int) {
+    self.reason = reason
+    self.offset = offset
+  }
+
   package var description: String {
     let what =
       switch reason {
