@@ -1,28 +1,89 @@
+internal import HTTP2
+internal import Synchronization
+
 /// A unary call on its event loop, with the request's bytes in place. Valid during the handler only: a handler that cannot
 /// answer at once takes `park()` with it. Exactly one of `reply`, `fail`, `park` must be called.
 package struct LoopCall {
   /// The encoded request, valid during the handler only.
   package let message: UnsafeRawBufferPointer
-  package let principal: Principal
   unowned(unsafe) let connection: ServerConnection
-  let stream: UnsafeMutableRawPointer
+  let stream: StreamPointer
 
-  init(message: UnsafeRawBufferPointer, principal: Principal) { fatalError() }
+  /// Who calls.
+  package var principal: Principal {
+    @inline(__always) get {
+      guard let pointer = stream.pointee.userPrincipal else {
+        preconditionFailure("a call was dispatched without a principal")
+      }
+      return Unmanaged<Principal>.fromOpaque(pointer).takeUnretainedValue()
+    }
+  }
 
-  package func reply(_ message: UnsafeRawBufferPointer) {}
-  package func reply(_ message: [UInt8]) {}
-  package func fail(_ error: RPCError) {}
+  /// Answers OK with an encoded response.
+  @inline(__always)
+  package func reply(_ message: UnsafeRawBufferPointer) { connection.reply(stream, message) }
+
+  /// Answers OK with an encoded response.
+  @inline(__always)
+  package func reply(_ message: [UInt8]) {
+    message.withUnsafeBytes { connection.reply(stream, $0) }
+  }
+
+  package func fail(_ error: RPCError) { connection.fail(stream, error) }
+
   /// Metadata, deadline and peer. Allocates: not for hot paths.
-  package var context: CallContext { fatalError() }
-  package func park() -> ParkedCall { fatalError() }
+  package var context: CallContext { connection.context(stream) }
+
+  /// Takes the call out of the handler: it is answered later, from any thread. `message` does not go with it.
+  package func park() -> ParkedCall { connection.park(stream) }
 }
 
-/// A unary call that is answered later, from any thread. Dropped without an answer, it answers INTERNAL.
+/// A unary call that is answered later, from any thread, once. Dropped without an answer, it answers INTERNAL.
 package final class ParkedCall: Sendable {
-  package func reply(_ message: [UInt8]) {}
-  package func fail(_ error: RPCError) {}
-  /// Answers many calls with one hop per event loop.
-  package static func complete(_ answers: [(ParkedCall, Result<[UInt8], RPCError>)]) {}
-}
+  let connection: ServerConnection
+  let streamID: Int32
+  private let answered = Atomic<Bool>(false)
 
-package final class ServerConnection {}
+  init(connection: ServerConnection, streamID: Int32) {
+    self.connection = connection
+    self.streamID = streamID
+  }
+
+  deinit {
+    guard !answered.load(ordering: .relaxed) else { return }
+    let (connection, streamID) = (connection, streamID)
+    connection.driver.execute {
+      connection.complete(
+        streamID, .failure(RPCError(.internal, "the handler gave no answer")), response: nil)
+    }
+  }
+
+  package func reply(_ message: [UInt8]) { complete(.success(message)) }
+
+  package func fail(_ error: RPCError) { complete(.failure(error)) }
+
+  private func complete(_ result: Result<[UInt8], RPCError>) {
+    guard !answered.exchange(true, ordering: .relaxed) else { return }
+    let (connection, streamID) = (connection, streamID)
+    if connection.driver.isOnLoop {
+      connection.complete(streamID, result, response: nil)
+    } else {
+      connection.driver.execute { connection.complete(streamID, result, response: nil) }
+    }
+  }
+
+  /// Answers many calls with one hop per event loop: how a group commit answers.
+  package static func complete(_ answers: [(ParkedCall, Result<[UInt8], RPCError>)]) {
+    var byLoop: [ObjectIdentifier: [(ParkedCall, Result<[UInt8], RPCError>)]] = [:]
+    for answer in answers where !answer.0.answered.exchange(true, ordering: .relaxed) {
+      byLoop[answer.0.connection.driver.loopIdentity, default: []].append(answer)
+    }
+    for answers in byLoop.values {
+      answers[0].0.connection.driver.execute {
+        for (call, result) in answers {
+          call.connection.complete(call.streamID, result, response: nil)
+        }
+      }
+    }
+  }
+}

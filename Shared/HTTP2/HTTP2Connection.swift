@@ -1,0 +1,333 @@
+internal import CNghttp2
+
+#if canImport(Glibc)
+  internal import Glibc
+#else
+  internal import Darwin
+#endif
+
+/// A field that this side sends.
+package struct HeaderField: Sendable {
+  package var name: [UInt8]
+  package var value: [UInt8]
+
+  package init(_ name: String, _ value: String) {
+    self.name = Array(name.utf8)
+    self.value = Array(value.utf8)
+  }
+
+  package init(name: [UInt8], value: [UInt8]) {
+    self.name = name
+    self.value = value
+  }
+}
+
+/// What nghttp2's callbacks touch. In raw memory: see `HTTP2Stream`.
+struct SessionState {
+  var events = EventQueue()
+  var current: StreamPointer?
+  var free: StreamPointer?
+  var limits: HTTP2Limits
+  let isServer: Bool
+  /// Streams given out and not yet released.
+  var live = 0
+  unowned(unsafe) let connection: HTTP2Connection
+}
+
+/// One HTTP/2 connection as bytes in, events out; no I/O. Confined to one thread. The only type that knows nghttp2.
+///
+/// Use: `receive` what came, handle `nextEvent` until nil, send `nextOutput` until nil, handle events again.
+package final class HTTP2Connection {
+  package enum Role: Sendable { case server, client }
+
+  let session: OpaquePointer
+  let state: UnsafeMutablePointer<SessionState>
+  /// Keeps the allocator alive for the session's life.
+  private let memory: SessionMemory
+  /// Trailers other than the plain `grpc-status: 0`, by stream, until the body has been sent.
+  var trailers: [Int32: [HeaderField]] = [:]
+  /// Every stream ever made here, pooled or given out.
+  private var allStreams: [StreamPointer] = []
+
+  /// - Throws: `HTTP2Error.outOfMemory`.
+  package init(role: Role, limits: HTTP2Limits = HTTP2Limits(), memory: SessionMemory) throws(HTTP2Error) {
+    self.memory = memory
+    state = .allocate(capacity: 1)
+    var created: OpaquePointer?
+    let callbacks = SessionCallbacks.shared
+    let result =
+      switch role {
+      case .server:
+        nghttp2_session_server_new3(
+          &created, callbacks.table, state, callbacks.options, memory.table)
+      case .client:
+        nghttp2_session_client_new3(
+          &created, callbacks.table, state, callbacks.options, memory.table)
+      }
+    guard result == 0, let created else {
+      state.deallocate()
+      throw .outOfMemory
+    }
+    session = created
+    state.initialize(
+      to: SessionState(limits: limits, isServer: role == .server, connection: self))
+    submitSettings(limits)
+  }
+
+  deinit {
+    nghttp2_session_del(session)
+    state.pointee.events.deallocate()
+    for stream in allStreams {
+      stream.pointee.deallocate()
+      stream.deallocate()
+    }
+    state.deallocate()
+  }
+
+  private func submitSettings(_ limits: HTTP2Limits) {
+    var entries = [
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue),
+        value: UInt32(limits.concurrentStreamsMax)),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue),
+        value: UInt32(limits.streamWindowBytes)),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue),
+        value: UInt32(limits.headerBytesMax)),
+    ]
+    // SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218): nghttp2 then keeps no priority tree, which is an attack surface.
+    entries.append(nghttp2_settings_entry(settings_id: 9, value: 1))
+    nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
+    nghttp2_session_set_local_window_size(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(limits.connectionWindowBytes))
+  }
+
+  // MARK: - In
+
+  /// Takes bytes of the peer.
+  ///
+  /// - Throws: where the connection cannot go on; a GOAWAY with the reason may wait in the output.
+  @inline(__always)
+  package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
+    guard let base = bytes.baseAddress else { return }
+    let taken = nghttp2_session_mem_recv(
+      session, base.assumingMemoryBound(to: UInt8.self), bytes.count)
+    if taken < 0 { throw .protocolViolation(String(cString: nghttp2_strerror(Int32(taken)))) }
+    let waiting = nghttp2_session_get_outbound_queue_size(session)
+    if waiting > state.pointee.limits.outboundFramesMax { throw .outboundQueueFull(waiting) }
+  }
+
+  @inline(__always)
+  package func nextEvent() -> HTTP2Event? { state.pointee.events.pop() }
+
+  /// Lets the peer send as many bytes more on a stream, after the application has taken them.
+  @inline(__always)
+  package func consume(_ stream: StreamPointer, _ count: Int) {
+    let count = min(count, stream.pointee.unconsumed)
+    guard count > 0 else { return }
+    stream.pointee.unconsumed &-= count
+    nghttp2_session_consume(session, stream.pointee.id, count)
+  }
+
+  /// Lets the peer send on whatever it has sent on a stream so far.
+  @inline(__always)
+  package func consumeAll(_ stream: StreamPointer) { consume(stream, stream.pointee.unconsumed) }
+
+  /// Finds a stream that has not been closed. Cost: one hash look-up in nghttp2.
+  @inline(__always)
+  package func stream(_ id: Int32) -> StreamPointer? {
+    nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(to: HTTP2Stream.self)
+  }
+
+  /// Takes back the memory of a stream whose `closed` event has been handled.
+  @inline(__always)
+  package func release(_ stream: StreamPointer) {
+    if stream.pointee.unconsumed > 0 {
+      nghttp2_session_consume_connection(session, stream.pointee.unconsumed)
+    }
+    if stream.pointee.flags.contains(.customTrailers) {
+      trailers.removeValue(forKey: stream.pointee.id)
+    }
+    stream.pointee.flags = []
+    stream.pointee.trim()
+    stream.pointee.nextFree = state.pointee.free
+    state.pointee.free = stream
+    state.pointee.live &-= 1
+  }
+
+  /// The streams that have been given out and not released, for the end of a connection.
+  package var openStreams: [StreamPointer] {
+    allStreams.filter { $0.pointee.flags.contains(.live) }
+  }
+
+  // MARK: - Out
+
+  /// The next bytes to send, valid until the next call of anything here; nil: nothing more for now.
+  @inline(__always)
+  package func nextOutput() -> UnsafeRawBufferPointer? {
+    var base: UnsafePointer<UInt8>?
+    let count = nghttp2_session_mem_send(session, &base)
+    guard count > 0 else { return nil }
+    return UnsafeRawBufferPointer(start: base, count: count)
+  }
+
+  /// Answers a request with `:status 200`, `content-type: application/grpc`; the body follows from `stream.write`.
+  @inline(__always)
+  package func respond(_ stream: StreamPointer) {
+    stream.pointee.flags.insert(.outboundBegun)
+    var provider = Self.provider(stream)
+    nghttp2_submit_response(
+      session, stream.pointee.id, SessionCallbacks.shared.responseFields, 2, &provider)
+  }
+
+  /// The same with more fields.
+  package func respond(_ stream: StreamPointer, _ fields: [HeaderField]) {
+    stream.pointee.flags.insert(.outboundBegun)
+    var provider = Self.provider(stream)
+    Self.withFields(fields) { fields, count in
+      _ = nghttp2_submit_response(session, stream.pointee.id, fields, count, &provider)
+    }
+  }
+
+  /// Answers with one header block and no body: gRPC's Trailers-Only, or a plain HTTP status.
+  package func respondOnly(_ stream: StreamPointer, _ fields: [HeaderField]) {
+    stream.pointee.flags.formUnion([.outboundBegun, .outboundEnded])
+    Self.withFields(fields) { fields, count in
+      _ = nghttp2_submit_response(session, stream.pointee.id, fields, count, nil)
+    }
+  }
+
+  /// Says that no more body comes: `grpc-status: 0` follows.
+  @inline(__always)
+  package func endOK(_ stream: StreamPointer) {
+    stream.pointee.flags.formUnion([.outboundEnded, .okTrailers])
+    resume(stream)
+  }
+
+  /// Says that no more body comes: these trailers follow.
+  package func end(_ stream: StreamPointer, trailers fields: [HeaderField]) {
+    stream.pointee.flags.formUnion([.outboundEnded, .customTrailers])
+    trailers[stream.pointee.id] = fields
+    resume(stream)
+  }
+
+  /// Says that no more body comes and nothing follows: a client's half-close.
+  package func endBody(_ stream: StreamPointer) {
+    stream.pointee.flags.insert(.outboundEnded)
+    resume(stream)
+  }
+
+  /// Lets nghttp2 ask for the body again, after `stream.write`.
+  @inline(__always)
+  package func resume(_ stream: StreamPointer) {
+    guard stream.pointee.flags.contains(.deferred) else { return }
+    stream.pointee.flags.remove(.deferred)
+    nghttp2_session_resume_data(session, stream.pointee.id)
+  }
+
+  /// Asks for a `drained` event once everything written has been taken.
+  package func notifyWhenDrained(_ stream: StreamPointer) {
+    stream.pointee.flags.insert(.wantsDrained)
+  }
+
+  /// Begins a request. The body follows from `stream.write`; `endBody` ends it. nil: nghttp2 takes no more requests on this
+  /// connection (identifiers used up, GOAWAY).
+  package func request(_ fields: [HeaderField]) -> StreamPointer? {
+    let stream = takeStream()
+    stream.pointee.reset(id: 0)
+    stream.pointee.flags.insert(.outboundBegun)
+    var provider = Self.provider(stream)
+    let id = Self.withFields(fields) { fields, count in
+      nghttp2_submit_request(session, nil, fields, count, &provider, stream)
+    }
+    guard id > 0 else {
+      release(stream)
+      return nil
+    }
+    stream.pointee.id = id
+    return stream
+  }
+
+  /// Ends a stream at once.
+  package func reset(_ stream: StreamPointer, _ code: UInt32) {
+    nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.pointee.id, code)
+  }
+
+  /// The first GOAWAY of a graceful end: the peer learns that it should open no more streams.
+  package func announceShutdown() { nghttp2_submit_shutdown_notice(session) }
+
+  /// The second GOAWAY: streams opened after this are refused.
+  package func goAway(_ code: UInt32, _ text: String = "") {
+    let last = nghttp2_session_get_last_proc_stream_id(session)
+    let bytes = Array(text.utf8)
+    nghttp2_submit_goaway(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, code, bytes, bytes.count)
+  }
+
+  /// Eight bytes of zero; the peer's answer is a `pingAcknowledged` event.
+  package func ping() {
+    nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
+  }
+
+  /// Whether the session is over: nothing to read or write any more.
+  @inline(__always)
+  package var isFinished: Bool {
+    nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+  }
+
+  /// Streams given out and not yet released.
+  @inline(__always)
+  package var liveStreams: Int { state.pointee.live }
+
+  /// The nghttp2 that is loaded: `1.52.0`.
+  package static var libraryVersion: String {
+    nghttp2_version(0).map { String(cString: $0.pointee.version_str) } ?? "unknown"
+  }
+
+  // MARK: - Inside
+
+  @inline(__always)
+  private static func provider(_ stream: StreamPointer) -> nghttp2_data_provider {
+    var provider = nghttp2_data_provider()
+    provider.source.ptr = UnsafeMutableRawPointer(stream)
+    provider.read_callback = SessionCallbacks.readBody
+    return provider
+  }
+
+  @inline(__always)
+  func takeStream() -> StreamPointer {
+    state.pointee.live &+= 1
+    if let stream = state.pointee.free {
+      state.pointee.free = stream.pointee.nextFree
+      stream.pointee.nextFree = nil
+      return stream
+    }
+    let stream = StreamPointer.allocate(capacity: 1)
+    stream.initialize(to: HTTP2Stream())
+    allStreams.append(stream)
+    return stream
+  }
+
+  /// Calls a C function with fields laid out as it wants them; nghttp2 copies what it keeps.
+  static func withFields<Result>(
+    _ fields: [HeaderField], _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Result
+  ) -> Result {
+    var bytes: [UInt8] = []
+    for field in fields { bytes += field.name + field.value }
+    return bytes.withUnsafeMutableBufferPointer { buffer in
+      var values: [nghttp2_nv] = []
+      var position = 0
+      for field in fields {
+        let name = buffer.baseAddress.map { $0 + position }
+        let value = name.map { $0 + field.name.count }
+        values.append(
+          nghttp2_nv(
+            name: name, value: value, namelen: field.name.count, valuelen: field.value.count,
+            flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
+        position += field.name.count + field.value.count
+      }
+      return values.withUnsafeBufferPointer { body($0.baseAddress, $0.count) }
+    }
+  }
+}

@@ -1,0 +1,248 @@
+#if canImport(Glibc)
+  internal import Glibc
+#else
+  internal import Darwin
+#endif
+
+/// One stream's state in raw memory: nghttp2's callbacks touch it for every frame, and class properties would pay for
+/// reference counts and exclusivity checks there (measured: 1.5 us a call against 1.0). Pooled by its connection.
+package struct HTTP2Stream {
+  package internal(set) var id: Int32 = 0
+  package internal(set) var flags: Flags = []
+
+  // Headers: entries of [name u8][0][nameLength u16][valueLength u16][name, of custom ones][value].
+  var headers: UnsafeMutablePointer<UInt8>
+  var headerLength = 0
+  var headerCapacity: Int
+  var headerFields = 0
+  /// name + value + 32 of every field (RFC 9113, 6.5.2).
+  var headerListBytes = 0
+  var blockStart = 0
+  /// The block that opened the stream, of a request; of a response the first one.
+  package internal(set) var firstBlock = HeaderBlock()
+
+  // Received body: [bodyOffset, bodyLength) is unread.
+  var body: UnsafeMutablePointer<UInt8>
+  var bodyOffset = 0
+  var bodyLength = 0
+  var bodyCapacity: Int
+  /// Received bytes that the peer's window has not been given back for.
+  var unconsumed = 0
+
+  // Body to send: [outOffset, outLength) waits for the peer's window.
+  var out: UnsafeMutablePointer<UInt8>
+  var outOffset = 0
+  var outLength = 0
+  var outCapacity: Int
+
+  var nextFree: UnsafeMutablePointer<HTTP2Stream>?
+
+  // The owner's, untouched here but for `reset`.
+  package var userHandle: UnsafeMutableRawPointer?
+  package var userObject: UnsafeMutableRawPointer?
+  package var userPrincipal: UnsafeMutableRawPointer?
+  package var userDeadline: Int64 = 0
+  package var userStart: Int64 = 0
+  package var userState: UInt32 = 0
+  package var userIndex: Int32 = -1
+
+  package struct Flags: OptionSet, Sendable {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+    /// The peer will send no more.
+    package static let remoteEnded = Flags(rawValue: 1)
+    /// nghttp2 has closed the stream: only its memory is left.
+    package static let closed = Flags(rawValue: 2)
+    /// A data event waits in the queue.
+    static let dataQueued = Flags(rawValue: 4)
+    /// A header block went over a limit: what came after it was not kept.
+    package static let headersOverflowed = Flags(rawValue: 8)
+    /// A response or request was begun.
+    package static let outboundBegun = Flags(rawValue: 16)
+    /// The application has given all its bytes.
+    package static let outboundEnded = Flags(rawValue: 32)
+    /// nghttp2 was told that there is nothing to send for now.
+    static let deferred = Flags(rawValue: 64)
+    /// The owner wants to hear when `out` has been taken.
+    static let wantsDrained = Flags(rawValue: 128)
+    /// Trailers follow the body: the plain `grpc-status: 0`.
+    static let okTrailers = Flags(rawValue: 256)
+    /// The body is followed by trailers that were given to `end`.
+    static let customTrailers = Flags(rawValue: 512)
+    /// The first header block has come: the next one holds trailers.
+    package static let firstBlockSeen = Flags(rawValue: 1024)
+    /// Given out and not released.
+    static let live = Flags(rawValue: 2048)
+  }
+
+  static let initialHeaderCapacity = 512
+  static let initialBodyCapacity = 512
+  /// Larger buffers go back to the allocator when a stream ends.
+  static let keptCapacityMax = 16 * 1024
+
+  init() {
+    headers = .allocate(capacity: Self.initialHeaderCapacity)
+    headerCapacity = Self.initialHeaderCapacity
+    body = .allocate(capacity: Self.initialBodyCapacity)
+    bodyCapacity = Self.initialBodyCapacity
+    out = .allocate(capacity: Self.initialBodyCapacity)
+    outCapacity = Self.initialBodyCapacity
+  }
+
+  mutating func reset(id: Int32) {
+    self.id = id
+    flags = .live
+    headerLength = 0
+    headerFields = 0
+    headerListBytes = 0
+    blockStart = 0
+    bodyOffset = 0
+    bodyLength = 0
+    unconsumed = 0
+    outOffset = 0
+    outLength = 0
+    userHandle = nil
+    userObject = nil
+    userPrincipal = nil
+    userDeadline = 0
+    userStart = 0
+    userState = 0
+    userIndex = -1
+    firstBlock = HeaderBlock()
+  }
+
+  /// Gives large buffers back.
+  mutating func trim() {
+    if headerCapacity > Self.keptCapacityMax {
+      headers.deallocate()
+      headers = .allocate(capacity: Self.initialHeaderCapacity)
+      headerCapacity = Self.initialHeaderCapacity
+    }
+    if bodyCapacity > Self.keptCapacityMax {
+      body.deallocate()
+      body = .allocate(capacity: Self.initialBodyCapacity)
+      bodyCapacity = Self.initialBodyCapacity
+    }
+    if outCapacity > Self.keptCapacityMax {
+      out.deallocate()
+      out = .allocate(capacity: Self.initialBodyCapacity)
+      outCapacity = Self.initialBodyCapacity
+    }
+  }
+
+  func deallocate() {
+    headers.deallocate()
+    body.deallocate()
+    out.deallocate()
+  }
+}
+
+package typealias StreamPointer = UnsafeMutablePointer<HTTP2Stream>
+
+extension HTTP2Stream {
+  /// Appends bytes to a buffer, doubling it. Grows by bytes that really came, never by what a peer announces.
+  @inline(__always)
+  static func append(
+    _ source: UnsafePointer<UInt8>, _ count: Int, to buffer: inout UnsafeMutablePointer<UInt8>,
+    offset: inout Int, length: inout Int, capacity: inout Int
+  ) {
+    if length &+ count > capacity {
+      makeRoom(count, in: &buffer, offset: &offset, length: &length, capacity: &capacity)
+    }
+    memcpy(buffer + length, source, count)
+    length &+= count
+  }
+
+  @inline(never)
+  static func makeRoom(
+    _ count: Int, in buffer: inout UnsafeMutablePointer<UInt8>, offset: inout Int,
+    length: inout Int, capacity: inout Int
+  ) {
+    let unread = length - offset
+    if unread + count <= capacity, offset > 0 {
+      memmove(buffer, buffer + offset, unread)
+    } else {
+      var grown = capacity
+      while grown < unread + count { grown *= 2 }
+      let fresh = UnsafeMutablePointer<UInt8>.allocate(capacity: grown)
+      memcpy(fresh, buffer + offset, unread)
+      buffer.deallocate()
+      buffer = fresh
+      capacity = grown
+    }
+    offset = 0
+    length = unread
+  }
+}
+
+extension UnsafeMutablePointer where Pointee == HTTP2Stream {
+  /// What has been received and not yet read.
+  @inline(__always)
+  package var unread: UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(
+      start: pointee.body + pointee.bodyOffset, count: pointee.bodyLength &- pointee.bodyOffset)
+  }
+
+  /// Takes bytes from the front of `unread`. The peer's window is a matter of `HTTP2Connection.consume`.
+  @inline(__always)
+  package func skip(_ count: Int) {
+    pointee.bodyOffset &+= count
+    if pointee.bodyOffset == pointee.bodyLength {
+      pointee.bodyOffset = 0
+      pointee.bodyLength = 0
+    }
+  }
+
+  /// Bytes that wait to be sent.
+  @inline(__always)
+  package var unsentBytes: Int { pointee.outLength &- pointee.outOffset }
+
+  /// Adds to the body to send. The owner then calls `HTTP2Connection.resume`.
+  @inline(__always)
+  package func write(_ bytes: UnsafeRawBufferPointer) {
+    guard let base = bytes.baseAddress, bytes.count > 0 else { return }
+    HTTP2Stream.append(
+      base.assumingMemoryBound(to: UInt8.self), bytes.count, to: &pointee.out,
+      offset: &pointee.outOffset, length: &pointee.outLength, capacity: &pointee.outCapacity)
+  }
+
+  /// Adds a gRPC message: its five-byte prefix (uncompressed) and its bytes.
+  @inline(__always)
+  package func writeMessage(_ bytes: UnsafeRawBufferPointer) {
+    var prefix: (UInt8, UInt8, UInt8, UInt8, UInt8)
+    let count = bytes.count
+    prefix = (
+      0, UInt8(truncatingIfNeeded: count >> 24), UInt8(truncatingIfNeeded: count >> 16),
+      UInt8(truncatingIfNeeded: count >> 8), UInt8(truncatingIfNeeded: count)
+    )
+    withUnsafeBytes(of: &prefix) { write($0) }
+    write(bytes)
+  }
+
+  /// Visits the fields of one block, given by an event, in order.
+  @inline(__always)
+  package func forEachHeader(
+    in block: HeaderBlock,
+    _ body: (HeaderName, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
+  ) {
+    var position = Int(block.offset)
+    let end = position &+ Int(block.length)
+    let base = UnsafeRawPointer(pointee.headers)
+    while position < end {
+      let name = HeaderName(rawValue: base.load(fromByteOffset: position, as: UInt8.self))
+      let nameLength = Int(base.loadUnaligned(fromByteOffset: position &+ 2, as: UInt16.self))
+      let valueLength = Int(base.loadUnaligned(fromByteOffset: position &+ 4, as: UInt16.self))
+      let start = base + position + 6
+      body(
+        name.unsafelyUnwrapped, UnsafeRawBufferPointer(start: start, count: nameLength),
+        UnsafeRawBufferPointer(start: start + nameLength, count: valueLength))
+      position &+= 6 &+ nameLength &+ valueLength
+    }
+  }
+}
+
+/// Where a header block lies within its stream.
+package struct HeaderBlock: Sendable {
+  package internal(set) var offset: UInt32 = 0
+  package internal(set) var length: UInt32 = 0
+}

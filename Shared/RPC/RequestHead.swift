@@ -1,0 +1,79 @@
+internal import HTTP2
+
+/// What a request's headers say, found in one pass without making a `String`.
+struct RequestHead {
+  var path: UnsafeRawBufferPointer?
+  var authorization: UnsafeRawBufferPointer?
+  var timeoutNanoseconds: Int64?
+  var flags: Flags = []
+
+  struct Flags: OptionSet {
+    let rawValue: UInt8
+    static let post = Flags(rawValue: 1)
+    static let grpc = Flags(rawValue: 2)
+    static let badTimeout = Flags(rawValue: 4)
+    static let unknownEncoding = Flags(rawValue: 8)
+  }
+
+  @inline(__always)
+  init(_ stream: StreamPointer) {
+    stream.forEachHeader(in: stream.pointee.firstBlock) { name, _, value in
+      switch name {
+      case .path: path = value
+      case .method: if Self.equals(value, "POST") { flags.insert(.post) }
+      case .contentType: if Self.isGRPC(value) { flags.insert(.grpc) }
+      case .authorization: authorization = value
+      case .grpcTimeout:
+        timeoutNanoseconds = HeaderCoding.timeoutNanoseconds(value)
+        if timeoutNanoseconds == nil { flags.insert(.badTimeout) }
+      case .grpcEncoding:
+        if !Self.equals(value, "identity") { flags.insert(.unknownEncoding) }
+      default: break
+      }
+    }
+  }
+
+  @inline(__always)
+  private static func equals(_ value: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+    guard value.count == text.utf8CodeUnitCount else { return false }
+    for index in 0..<value.count where value[index] != text.utf8Start[index] { return false }
+    return true
+  }
+
+  /// `application/grpc`, alone or with `+proto`, or with parameters. Another subtype is not ours.
+  @inline(__always)
+  static func isGRPC(_ value: UnsafeRawBufferPointer) -> Bool {
+    let prefix: StaticString = "application/grpc"
+    let length = prefix.utf8CodeUnitCount
+    guard value.count >= length else { return false }
+    for index in 0..<length where value[index] != prefix.utf8Start[index] { return false }
+    if value.count == length || value[length] == UInt8(ascii: ";") { return true }
+    return equals(UnsafeRawBufferPointer(rebasing: value[length...]), "+proto")
+      || value.count > length + 6 && value[length + 6] == UInt8(ascii: ";")
+        && equals(UnsafeRawBufferPointer(rebasing: value[length..<(length + 6)]), "+proto")
+  }
+
+  /// The custom metadata of a block. A `-bin` value that is not base64 is kept as it came.
+  static func metadata(_ stream: StreamPointer, _ block: HeaderBlock) -> Metadata {
+    var metadata = Metadata()
+    stream.forEachHeader(in: block) { known, name, value in
+      let label: String
+      switch known {
+      case .custom: label = String(decoding: name, as: UTF8.self)
+      case .userAgent: label = "user-agent"
+      default: return
+      }
+      if label.hasPrefix("grpc-") || label.hasPrefix(":") { return }
+      guard label.hasSuffix("-bin") else {
+        metadata.add(label, bytes: Array(value))
+        return
+      }
+      // Several values of one name may have been joined by commas on the way.
+      for part in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+        let bytes = UnsafeRawBufferPointer(rebasing: part)
+        metadata.add(label, bytes: HeaderCoding.base64Decode(bytes) ?? Array(bytes))
+      }
+    }
+    return metadata
+  }
+}

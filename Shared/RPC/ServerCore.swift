@@ -1,0 +1,16 @@
+/// What all connections of one server share.
+package final class ServerCore: Sendable {
+  package let router: Router
+  package let limits: ServerLimits
+  let authorizer: any Authorizer
+  let observer: any ServerObserver
+
+  package init(
+    router: Router, limits: ServerLimits, authorizer: any Authorizer, observer: any ServerObserver
+  ) {
+    self.router = router
+    self.limits = limits
+    self.authorizer = authorizer
+    self.observer = observer
+  }
+}
