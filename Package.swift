@@ -143,6 +143,11 @@ let package = Package(
         name: "FootfallCommand", dependencies: ["CLI"], path: "Services/CLI/Command",
         swiftSettings: settings),
 
+      // The server of the RPC load test.
+      .executableTarget(
+        name: "EchoServer", dependencies: ["RPC", "RPCTransport", logging],
+        path: "Tests/Load/EchoServer", swiftSettings: settings),
+
       suite("HTTP2", in: "Shared", ["HTTP2"]),
       suite("RPC", in: "Shared", ["RPC", "HTTP2"]),
       suite("RPCTransport", in: "Shared", ["RPCTransport", "RPC", "Messages", "TestKit", protobuf]),

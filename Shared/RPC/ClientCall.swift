@@ -65,6 +65,12 @@ package final class ClientCall: ClientStream, @unchecked Sendable {
     }
   }
 
+  /// Queues the one request of a unary call, before `start`, so that headers and message leave together.
+  package func queue(_ message: [UInt8]) throws {
+    _ = try pipe.enqueue(message)
+    pipe.finishSending()
+  }
+
   package func finishSending() async throws { pipe.finishSending() }
 
   package func cancel() {

@@ -137,6 +137,11 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   }
 
   func send(_ message: [UInt8]) async throws {
+    if try enqueue(message) { try await waitForRoom() }
+  }
+
+  /// Queues a message; true: there is more than the bound now, the sender should wait.
+  func enqueue(_ message: [UInt8]) throws -> Bool {
     guard message.count <= Int(UInt32.max) else {
       throw RPCError(.resourceExhausted, "message: at most \(UInt32.max) bytes")
     }
@@ -149,7 +154,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
       return (schedule, state.outbound.count + state.unsent > unsentBytesMax)
     }
     if schedule { onLoop { $0.owner.pipeHasOutput($0) } }
-    if wait { try await waitForRoom() }
+    return wait
   }
 
   private static func append(_ message: [UInt8], to buffer: inout [UInt8]) {

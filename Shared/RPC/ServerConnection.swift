@@ -15,6 +15,8 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   private var nextSweep = Int64.max
   private var drain = Drain.no
   private var now: Int64 = 0
+  /// The client's preface and SETTINGS have come.
+  package private(set) var hasSettings = false
   /// The transport is gone: late answers go nowhere.
   private var lost = false
 
@@ -67,7 +69,8 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
       case .closed: if let stream = event.stream { closed(stream, event.code) }
       case .drained: if let stream = event.stream { pipe(of: stream)?.outputTaken() }
       case .pingAcknowledged: finishAnnouncement()
-      case .goAway, .settings: break
+      case .settings: hasSettings = true
+      case .goAway: break
       }
     }
   }
@@ -375,14 +378,19 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     var earliest = Int64.max
     for stream in running where stream.pointee.userDeadline != 0 {
       if stream.pointee.userDeadline <= now {
-        cancel(stream, RPCError(.deadlineExceeded, "the call's deadline has passed"))
-        fail(stream, RPCError(.deadlineExceeded, "the call's deadline has passed"))
+        cut(stream, RPCError(.deadlineExceeded, "the call's deadline has passed"))
       } else {
         earliest = min(earliest, stream.pointee.userDeadline)
       }
     }
     if earliest != Int64.max { scheduleSweep(at: earliest) }
     driver.flush()
+  }
+
+  /// Answers with an error and stops the handler, in this order: its own last words come too late.
+  private func cut(_ stream: StreamPointer, _ error: RPCError) {
+    fail(stream, error)
+    cancel(stream, error)
   }
 
   private func cancel(_ stream: StreamPointer, _ error: RPCError) {
@@ -529,15 +537,13 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     while true {
       switch MessageFraming.front(of: stream.unread, limit: core.limits.messageBytesMax) {
       case .failure(let error):
-        cancel(stream, error)
-        return fail(stream, error)
+        return cut(stream, error)
       case .incomplete:
         let waiting = stream.unread.count
         if stream.pointee.flags.contains(.remoteEnded) {
           if waiting == 0 { return pipe.deliverEnd() }
           let error = RPCError(.internal, "the request ended within a message")
-          cancel(stream, error)
-          return fail(stream, error)
+          return cut(stream, error)
         }
         return http2.consume(stream, waiting)
       case .message(let length):

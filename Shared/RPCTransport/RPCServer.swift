@@ -1,0 +1,132 @@
+internal import HTTP2
+package import Logging
+internal import NIOCore
+internal import NIOPosix
+package import RPC
+internal import Synchronization
+
+/// Where and how a server listens.
+package struct ServerConfiguration: Sendable {
+  package var host: String
+  /// 0: a free one, which `start` returns.
+  package var port: Int
+  /// Threads that serve connections.
+  package var eventLoops: Int
+  package var limits: ServerLimits
+
+  package init(
+    host: String = "127.0.0.1", port: Int, eventLoops: Int = 1,
+    limits: ServerLimits = ServerLimits()
+  ) {
+    self.host = host
+    self.port = port
+    self.eventLoops = eventLoops
+    self.limits = limits
+  }
+}
+
+/// A gRPC server over TCP (HTTP/2 by prior knowledge).
+package final class RPCServer: Sendable {
+  private let configuration: ServerConfiguration
+  private let core: ServerCore
+  private let logger: Logger
+  private let group: MultiThreadedEventLoopGroup
+  private let resources: [ObjectIdentifier: LoopResources]
+  private let registry = ConnectionRegistry()
+  private let listener = Mutex<(any NIOCore.Channel)?>(nil)
+
+  package init(
+    configuration: ServerConfiguration, services: [any ServiceHandlers],
+    authorizer: any Authorizer, logger: Logger
+  ) {
+    self.configuration = configuration
+    self.logger = logger
+    core = ServerCore(
+      router: Router(services), limits: configuration.limits, authorizer: authorizer,
+      observer: LoggingObserver(logger: logger))
+    group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.eventLoops))
+    var resources: [ObjectIdentifier: LoopResources] = [:]
+    for loop in group.makeIterator() { resources[ObjectIdentifier(loop)] = LoopResources(loop) }
+    self.resources = resources
+  }
+
+  /// Begins to listen.
+  ///
+  /// - Returns: the port.
+  /// - Throws: the system's error where the address cannot be had.
+  package func start() async throws -> Int {
+    let (core, registry, resources) = (core, registry, resources)
+    let channel = try await ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: 1_024)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(
+        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 * 1024)
+      )
+      .childChannelOption(.maxMessagesPerRead, value: 1)
+      .childChannelOption(
+        .writeBufferWaterMark, value: .init(low: 64 * 1024, high: 512 * 1024)
+      )
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          guard registry.reserve(limit: core.limits.connectionsMax) else {
+            throw RPCError(.resourceExhausted, "too many connections")
+          }
+          channel.closeFuture.whenComplete { _ in registry.release() }
+          guard let resources = resources[ObjectIdentifier(channel.eventLoop)] else {
+            preconditionFailure("a channel of a foreign event loop")
+          }
+          try channel.pipeline.syncOperations.addHandler(
+            ServerChannelHandler(core: core, resources: resources, registry: registry))
+        }
+      }
+      .bind(host: configuration.host, port: configuration.port).get()
+    listener.withLock { $0 = channel }
+    return channel.localAddress?.port ?? configuration.port
+  }
+
+  /// Ends gracefully: no new connections, GOAWAY, calls finish; after the grace they are cut.
+  package func shutdown(graceMilliseconds: Int) async {
+    let channel = listener.withLock { listener in
+      defer { listener = nil }
+      return listener
+    }
+    try? await channel?.close()
+    for (connection, driver) in registry.all { driver.execute { connection.beginDrain() } }
+    let registry = registry
+    let cut = Task {
+      // Cancelled when all have ended: nothing to cut then.
+      try await Task.sleep(for: .milliseconds(graceMilliseconds))
+      for (_, driver) in registry.all { driver.execute { driver.close() } }
+    }
+    await registry.waitUntilEmpty()
+    cut.cancel()
+    try? await group.shutdownGracefully()
+  }
+
+  /// Figures for metrics.
+  package var statistics: ServerStatistics {
+    ServerStatistics(
+      openConnections: registry.open, acceptedConnections: registry.accepted,
+      refusedConnections: registry.refused,
+      methods: core.router.methods.map { ($0.descriptor, $0.statistics) })
+  }
+}
+
+/// What a server has done so far.
+package struct ServerStatistics: Sendable {
+  package let openConnections: Int
+  package let acceptedConnections: Int
+  /// Connections closed on arrival, over the bound.
+  package let refusedConnections: Int
+  package let methods: [(MethodDescriptor, MethodStatistics)]
+}
+
+/// Puts into the log what callers must not see.
+private struct LoggingObserver: ServerObserver {
+  let logger: Logger
+
+  func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {
+    logger.error("a handler failed", metadata: ["method": "\(method)", "error": "\(error)"])
+  }
+}
