@@ -126,6 +126,15 @@ package final class StoreStatement {
     return String(decoding: UnsafeBufferPointer(start: text, count: count), as: UTF8.self)
   }
 
+  /// The bytes of a text in place: valid inside the closure.
+  package func withText<T>(
+    _ column: Int, _ body: (UnsafeRawBufferPointer) throws -> T
+  ) rethrows -> T {
+    let text = sqlite3_column_text(handle, Int32(column))
+    let count = text == nil ? 0 : Int(sqlite3_column_bytes(handle, Int32(column)))
+    return try body(UnsafeRawBufferPointer(start: text, count: count))
+  }
+
   /// A blob in place: valid until the next `step` or `reset`.
   package func blob(_ column: Int) -> UnsafeRawBufferPointer {
     guard let base = sqlite3_column_blob(handle, Int32(column)) else {
