@@ -1,0 +1,18 @@
+/// What a token may hold.
+package enum Scope {
+  package static let admin = "admin"
+  package static let ingestWrite = "ingest:write"
+  package static let ingestImport = "ingest:import"
+  package static let profileRead = "profile:read"
+  package static let profileWrite = "profile:write"
+  package static let profileErase = "profile:erase"
+  package static let queryRead = "query:read"
+  package static let liveRead = "live:read"
+  package static let eventsRead = "events:read"
+
+  /// Every scope, in the order of the documents. `admin` holds all others.
+  package static let all = [
+    ingestWrite, ingestImport, profileRead, profileWrite, profileErase, queryRead, liveRead,
+    eventsRead, admin,
+  ]
+}
