@@ -94,7 +94,8 @@ package enum HeaderCoding {
     }
   }
 
-  /// `grpc-timeout`: 1-8 digits and one of H M S m u n. nil where it is malformed. Result in nanoseconds.
+  /// `grpc-timeout`: 1-8 digits and one of H M S m u n. nil where it is malformed. Result in nanoseconds,
+  /// at most `timeoutMaxNanoseconds`.
   package static func timeoutNanoseconds(_ bytes: UnsafeRawBufferPointer) -> Int64? {
     guard bytes.count >= 2, bytes.count <= 9, let unit = bytes.last else { return nil }
     var number: Int64 = 0
@@ -102,16 +103,23 @@ package enum HeaderCoding {
       guard byte >= 0x30, byte <= 0x39 else { return nil }
       number = number * 10 + Int64(byte - 0x30)
     }
+    let factor: Int64
     switch unit {
-    case UInt8(ascii: "H"): return number * 3_600_000_000_000
-    case UInt8(ascii: "M"): return number * 60_000_000_000
-    case UInt8(ascii: "S"): return number * 1_000_000_000
-    case UInt8(ascii: "m"): return number * 1_000_000
-    case UInt8(ascii: "u"): return number * 1_000
-    case UInt8(ascii: "n"): return number
+    case UInt8(ascii: "H"): factor = 3_600_000_000_000
+    case UInt8(ascii: "M"): factor = 60_000_000_000
+    case UInt8(ascii: "S"): factor = 1_000_000_000
+    case UInt8(ascii: "m"): factor = 1_000_000
+    case UInt8(ascii: "u"): factor = 1_000
+    case UInt8(ascii: "n"): factor = 1
     default: return nil
     }
+    // Eight digits of hours are 11,000 years: beyond what nanoseconds can count, and as good as none.
+    let (nanoseconds, overflow) = number.multipliedReportingOverflow(by: factor)
+    return overflow ? timeoutMaxNanoseconds : min(nanoseconds, timeoutMaxNanoseconds)
   }
+
+  /// The longest timeout that is told apart from none: 100 years.
+  package static let timeoutMaxNanoseconds: Int64 = 100 * 365 * 86_400 * 1_000_000_000
 
   /// The `grpc-timeout` of a number of milliseconds, at least one.
   package static func timeout(milliseconds: Int) -> String {
