@@ -1,0 +1,61 @@
+package import ArgumentParser
+import RPC
+
+/// The command line of the suite.
+package struct Footfall: AsyncParsableCommand {
+  package static let configuration = CommandConfiguration(
+    commandName: "footfall",
+    abstract: "Open, self-hosted analytics for mini programs.",
+    discussion: """
+      Tokens are read from a file (--token-file, FOOTFALL_TOKEN_FILE, or admin.token of the data folder), never from
+      arguments. Exit codes: 0 done, 1 failed, 64 wrong call.
+      """,
+    subcommands: [
+      AppCommand.self, TokenCommand.self, ImportCommand.self, SendCommand.self, TrendCommand.self,
+      FunnelCommand.self, LiveCommand.self, ProfileCommand.self, PortraitCommand.self,
+      HealthCommand.self, DemoCommand.self,
+    ])
+
+  package init() {}
+
+  /// Runs the command line and returns the exit code. An error is one line on standard error.
+  package static func execute(_ arguments: [String]?) async -> Int32 {
+    do {
+      var command = try parseAsRoot(arguments)
+      if var asynchronous = command as? any AsyncParsableCommand {
+        try await asynchronous.run()
+      } else {
+        try command.run()
+      }
+      return 0
+    } catch let failure as CommandFailure {
+      Printer.note("footfall: \(failure.message)")
+      return failure.exit.rawValue
+    } catch let error as RPCError {
+      Printer.note("footfall: \(error.code): \(error.message)")
+      return CommandFailure.Exit.failure.rawValue
+    } catch let error as InputError {
+      Printer.note("footfall: \(error)")
+      return CommandFailure.Exit.failure.rawValue
+    } catch let problem as LineProblem {
+      Printer.note("footfall: \(problem.message)")
+      return CommandFailure.Exit.usage.rawValue
+    } catch {
+      return report(error)
+    }
+  }
+
+  /// Errors and answers of the argument parser: help is an "error" of exit code 0.
+  private static func report(_ error: any Error) -> Int32 {
+    let code = exitCode(for: error).rawValue
+    if code == 0 {
+      Printer.line(fullMessage(for: error))
+      return 0
+    }
+    let isUsage = exitCode(for: error) == .validationFailure
+    let hint = isUsage ? " (footfall --help)" : ""
+    let message = message(for: error).split(separator: "\n").joined(separator: " ")
+    if !message.isEmpty { Printer.note("footfall: \(message)\(hint)") }
+    return isUsage ? CommandFailure.Exit.usage.rawValue : code
+  }
+}
