@@ -97,7 +97,7 @@ extension BatchRules {
         "page_path", bytes: event.pagePath.length, max: EventLimits.pagePathBytesMax)
     }
     let page = bytes(event.pagePath)
-    guard !page.contains(ASCII.question) else {
+    guard !ASCII.contains(page, ASCII.question) else {
       return .badName("page_path", "a path without its query, which goes into fields", name: page)
     }
     return nil
@@ -141,7 +141,7 @@ extension BatchRules {
       if let violation = violation(of: fields[index], at: index) { return violation }
       for earlier in 0..<index where fields[earlier].name.length == fields[index].name.length {
         let name = bytes(fields[index].name)
-        guard bytes(fields[earlier].name).elementsEqual(name) else { continue }
+        guard ASCII.equal(bytes(fields[earlier].name), name) else { continue }
         return .badName(pathOfField(event, index), "a name occurs once in an event", name: name)
       }
     }
@@ -194,7 +194,7 @@ extension BatchRules {
     guard let own = reader.context(of: event).own else { return nil }
     if let violation = violation(of: own, prefix: "context") { return violation }
     let openID = own.text(.openID)
-    guard !openID.isEmpty, !bytes(openID).elementsEqual(bytes(reader.context.text(.openID))) else {
+    guard !openID.isEmpty, !ASCII.equal(bytes(openID), bytes(reader.context.text(.openID))) else {
       return nil
     }
     return RuleViolation(
@@ -266,6 +266,6 @@ package enum StayField {
 
   package static func isName(_ bytes: UnsafeRawBufferPointer) -> Bool {
     guard bytes.count == name.utf8CodeUnitCount else { return false }
-    return UnsafeRawBufferPointer(start: name.utf8Start, count: bytes.count).elementsEqual(bytes)
+    return ASCII.equal(UnsafeRawBufferPointer(start: name.utf8Start, count: bytes.count), bytes)
   }
 }

@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+  internal import Glibc
+#else
+  internal import Darwin
+#endif
+
 /// The id of a mini program: `^[a-z0-9][a-z0-9_-]{0,63}$` (ingest.proto, `App.app_id`).
 package struct AppID: Hashable, Sendable, CustomStringConvertible {
   package let text: String
@@ -53,15 +59,21 @@ package struct EventName: Hashable, Sendable, CustomStringConvertible {
   }
 
   package static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    bytes.first == ASCII.dollar ? BuiltInEvent(bytes) != nil : isCustomName(bytes)
+    guard bytes.count > 0, bytes[0] == ASCII.dollar else { return isCustomName(bytes) }
+    return BuiltInEvent(bytes) != nil
   }
 
   /// The rule of custom events' and of fields' names.
   package static func isCustomName(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard let first = bytes.first, bytes.count <= EventLimits.nameBytesMax else { return false }
-    guard ASCII.isLower(first) else { return false }
-    for byte in bytes where !ASCII.isLowerOrDigit(byte) && byte != 0x5f { return false }
-    return true
+    guard let start = bytes.baseAddress, bytes.count > 0, bytes.count <= EventLimits.nameBytesMax,
+      ASCII.isLower(start.load(as: UInt8.self))
+    else { return false }
+    var allowed = true
+    for index in 1..<max(bytes.count, 1) {
+      let byte = start.load(fromByteOffset: index, as: UInt8.self)
+      allowed = allowed && (ASCII.isLowerOrDigit(byte) || byte == 0x5f)
+    }
+    return allowed
   }
 
   package var builtIn: BuiltInEvent? {
@@ -112,7 +124,7 @@ package enum BuiltInEvent: UInt8, CaseIterable, Sendable {
   private func hasName(_ bytes: UnsafeRawBufferPointer) -> Bool {
     let name = staticName
     guard name.utf8CodeUnitCount == bytes.count else { return false }
-    return UnsafeRawBufferPointer(start: name.utf8Start, count: bytes.count).elementsEqual(bytes)
+    return ASCII.equal(UnsafeRawBufferPointer(start: name.utf8Start, count: bytes.count), bytes)
   }
 
   private var staticName: StaticString {
@@ -144,4 +156,16 @@ enum ASCII {
 
   @inline(__always)
   static func isLowerOrDigit(_ byte: UInt8) -> Bool { byte &- 0x61 < 26 || byte &- 0x30 < 10 }
+
+  /// Whether two runs hold the same bytes.
+  static func equal(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
+    guard a.count == b.count else { return false }
+    guard let left = a.baseAddress, let right = b.baseAddress else { return true }
+    return memcmp(left, right, a.count) == 0
+  }
+
+  static func contains(_ bytes: UnsafeRawBufferPointer, _ byte: UInt8) -> Bool {
+    guard let start = bytes.baseAddress else { return false }
+    return memchr(start, Int32(byte), bytes.count) != nil
+  }
 }

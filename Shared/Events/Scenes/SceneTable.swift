@@ -50,7 +50,7 @@ package struct SceneTable: Sendable {
   package init(platform: String, csv: [UInt8]) throws(BrokenLine) {
     var scenes: [Scene] = []
     for (index, bytes) in csv.split(separator: 0x0a).enumerated().dropFirst() {
-      let line = String(decoding: bytes, as: UTF8.self)
+      let line = String(decoding: bytes.last == 0x0d ? bytes.dropLast() : bytes, as: UTF8.self)
       let columns = line.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
       guard columns.count == 6, let code = Int(columns[1]), let source = Int(columns[2]) else {
         throw BrokenLine(number: index + 1, text: line)

@@ -104,6 +104,6 @@ struct BatchArena: ~Copyable {
     guard a.length == b.length else { return false }
     let left = UnsafeRawBufferPointer(start: origin + Int(a.offset), count: Int(a.length))
     let right = UnsafeRawBufferPointer(start: origin + Int(b.offset), count: Int(b.length))
-    return left.elementsEqual(right)
+    return ASCII.equal(left, right)
   }
 }

@@ -56,6 +56,15 @@ package final class BatchReader {
   var appIDIsBad: Bool { head.appIDIsBad }
   var deviceIDIsBad: Bool { head.deviceIDIsBad }
 
+  /// Whether any text of the message is not UTF-8: the generated decoder would refuse the whole of it. Of events and contexts
+  /// the rules say which. Cost: linear in the number of events.
+  package var hasBadText: Bool {
+    if head.appIDIsBad || head.deviceIDIsBad { return true }
+    if events.contains(where: { $0.badText != .none }) { return true }
+    let contexts = arena.contextWords.count / BatchContext.wordCount
+    return (0..<contexts).contains { arena.words($0)[BatchContext.badTextWord] != 0 }
+  }
+
   // MARK: - Events
 
   /// The first `EventLimits.eventsPerBatchMax` events, in the order of the message. Valid until the next `read`.

@@ -20,14 +20,11 @@ private func read(_ bytes: [UInt8], with reader: BatchReader = BatchReader()) th
   }
 }
 
-/// Whether a rule reports text that is not UTF-8, where the generated decoder refuses the message.
+/// Whether the reader reports text that is not UTF-8, where the generated decoder refuses the message.
 private func reportsBadText(_ bytes: [UInt8]) -> Bool {
   bytes.withUnsafeBytes { message in
     let reader = BatchReader()
-    guard (try? reader.read(message)) != nil else { return false }
-    let rules = BatchRules(reader, message: message)
-    let found = [rules.violationOfBatch()] + reader.events.map { rules.violation(of: $0) }
-    return found.contains { $0?.reason == .badUTF8 }
+    return (try? reader.read(message)) != nil && reader.hasBadText
   }
 }
 
