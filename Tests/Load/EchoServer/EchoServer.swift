@@ -1,5 +1,7 @@
 // The server of the RPC load test and of the transport's tests: answers every message with itself.
 
+import Dispatch
+import Glibc
 import Logging
 import RPC
 import RPCTransport
@@ -58,14 +60,30 @@ struct EchoService: ServiceHandlers {
 
 @main
 struct EchoServer {
+  /// Echoes on the port of the first argument (0: any free one) with the event loops of the second, until SIGTERM.
   static func main() async throws {
     let arguments = CommandLine.arguments
     let port = arguments.count > 1 ? Int(arguments[1]) ?? 0 : 0
     let loops = arguments.count > 2 ? Int(arguments[2]) ?? 1 : 1
+    // From the start, so that a signal that comes early is not lost.
+    let (signals, source) = terminations()
     let server = RPCServer(
       configuration: ServerConfiguration(port: port, eventLoops: loops),
       services: [EchoService()], authorizer: OpenAuthorizer(), logger: Logger(label: "echo"))
     print("ready: echo on 127.0.0.1:\(try await server.start())")
-    try await Task.sleep(for: .seconds(86_400))
+    fflush(nil)
+    for await _ in signals { break }
+    source.cancel()
+    await server.shutdown(graceMilliseconds: 10_000)
+  }
+
+  /// One element per SIGTERM, which no longer ends the process by itself.
+  private static func terminations() -> (AsyncStream<Void>, any DispatchSourceSignal) {
+    signal(SIGTERM, SIG_IGN)
+    let (stream, continuation) = AsyncStream<Void>.makeStream()
+    let source = DispatchSource.makeSignalSource(signal: SIGTERM, queue: .global())
+    source.setEventHandler { continuation.yield() }
+    source.resume()
+    return (stream, source)
   }
 }

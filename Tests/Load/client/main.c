@@ -1,0 +1,108 @@
+// The load client. Prints one `name value` per line; exit status 0 only if every answer was right.
+//
+//   load echo    [--bytes 100]
+//   load replay  --request FILE --answer FILE [--request FILE --answer FILE ...]
+//   load collect --app ID --run NAME --users N --batch-events N --calls N
+//
+// with --port P --path /package.Service/Method [--host 127.0.0.1] [--token SECRET] [--connections 10] [--lanes 100]
+// and --calls N or --seconds S.
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "workloads.h"
+
+enum { files_max = 256, latencies_max = 20000000 };
+
+struct options {
+  double seconds;
+  size_t bytes;
+  char *requests[files_max], *answers[files_max];
+  int request_cnt, answer_cnt;
+  struct collect_options collect;
+};
+
+static const struct option names[] = {
+  {"port", 1, 0, 'p'}, {"path", 1, 0, 'u'}, {"host", 1, 0, 'h'}, {"token", 1, 0, 't'}, {"connections", 1, 0, 'c'},
+  {"lanes", 1, 0, 'l'}, {"calls", 1, 0, 'n'}, {"seconds", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"request", 1, 0, 'q'},
+  {"answer", 1, 0, 'a'}, {"app", 1, 0, 'A'}, {"run", 1, 0, 'R'}, {"users", 1, 0, 'U'}, {"batch-events", 1, 0, 'B'},
+  {0}};
+
+static void usage(const char* complaint) {
+  fprintf(stderr, "load: %s\n", complaint);
+  exit(2);
+}
+
+static void parse(int count, char** arguments, struct load* load, struct options* options) {
+  int key;
+  while ((key = getopt_long(count, arguments, "", names, NULL)) != -1) {
+    switch (key) {
+      case 'p': load->port = atoi(optarg); break;
+      case 'u': load->path = optarg; break;
+      case 'h': load->host = optarg; break;
+      case 't': load->token = optarg; break;
+      case 'c': load->connections = atoi(optarg); break;
+      case 'l': load->lanes = atoi(optarg); break;
+      case 'n': load->calls_max = strtoull(optarg, NULL, 10); break;
+      case 's': options->seconds = atof(optarg); break;
+      case 'b': options->bytes = strtoull(optarg, NULL, 10); break;
+      case 'q':
+        if (options->request_cnt == files_max) usage("too many requests");
+        options->requests[options->request_cnt++] = optarg;
+        break;
+      case 'a':
+        if (options->answer_cnt == files_max) usage("too many answers");
+        options->answers[options->answer_cnt++] = optarg;
+        break;
+      case 'A': options->collect.app = optarg; break;
+      case 'R': options->collect.run = optarg; break;
+      case 'U': options->collect.users = atoi(optarg); break;
+      case 'B': options->collect.batch_events = atoi(optarg); break;
+      default: usage("unknown option");
+    }
+  }
+  if (load->port <= 0 || load->port > 65535 || !load->path) usage("--port and --path are needed");
+  if (load->connections < 1 || load->connections > 1024) usage("--connections: 1-1024");
+  if (load->lanes < 1 || load->lanes > lanes_max) usage("--lanes: 1-1024");
+  if (load->calls_max == 0 && options->seconds <= 0) usage("--calls or --seconds is needed");
+}
+
+int main(int count, char** arguments) {
+  if (count < 2) usage("echo, replay or collect");
+  signal(SIGPIPE, SIG_IGN);
+  const char* mode = arguments[1];
+  struct options options = {.bytes = 100, .collect = {.batch_events = 20, .users = 10000, .run = "load"}};
+  struct load load = {.host = "127.0.0.1", .connections = 10, .lanes = 100};
+  parse(count - 1, arguments + 1, &load, &options);
+  load.latencies.cap = load.calls_max && load.calls_max < latencies_max ? load.calls_max : latencies_max;
+  load.latencies.values = malloc(load.latencies.cap * sizeof(float));
+  if (strcmp(mode, "echo") == 0) {
+    if (options.bytes < 8 || options.bytes > 60000) usage("--bytes: 8-60000");
+    echo_workload(&load, options.bytes);
+  } else if (strcmp(mode, "replay") == 0) {
+    if (options.request_cnt == 0 || options.request_cnt != options.answer_cnt) usage("one --answer for each --request");
+    replay_workload(&load, options.requests, options.answers, options.request_cnt);
+  } else if (strcmp(mode, "collect") == 0) {
+    options.collect.batches = load.calls_max ? load.calls_max : UINT64_MAX;
+    if (!options.collect.app) usage("--app is needed");
+    if (options.collect.batch_events < 1 || options.collect.batch_events > 200) usage("--batch-events: 1-200");
+    collect_workload(&load, options.collect);
+  } else {
+    usage("echo, replay or collect");
+  }
+  if (load.calls_max == 0) load.calls_max = UINT64_MAX;
+  load.deadline_ns = options.seconds > 0 ? monotonic_ns() + (uint64_t)(options.seconds * 1e9) : UINT64_MAX;
+  bool whole = load_run(&load);
+  if (!whole) return 3;
+  double seconds = (double)(load.end_ns - load.begin_ns) / 1e9;
+  printf("calls %llu\nbad %llu\nseconds %.4f\ncalls_per_second %.1f\n", (unsigned long long)load.done,
+         (unsigned long long)load.bad, seconds, (double)load.done / seconds);
+  printf("p50_microseconds %.1f\np99_microseconds %.1f\np999_microseconds %.1f\nchecksum %016llx\n",
+         latency_percentile(&load.latencies, 0.5), latency_percentile(&load.latencies, 0.99),
+         latency_percentile(&load.latencies, 0.999), (unsigned long long)workload_checksum());
+  if (load.bad > 0) fprintf(stderr, "load: %llu of %llu answers were wrong; first: %s\n", (unsigned long long)load.bad,
+                            (unsigned long long)load.done, load.first_failure);
+  return load.bad == 0 && load.done > 0 ? 0 : 1;
+}

@@ -1,0 +1,26 @@
+// What the load client can ask.
+#ifndef FOOTFALL_LOAD_WORKLOADS_H
+#define FOOTFALL_LOAD_WORKLOADS_H
+
+#include "h2.h"
+
+// Messages of `bytes` random bytes that begin with the call's number; each answer must be the very same bytes.
+void echo_workload(struct load* load, size_t bytes);
+
+// Requests from files in turn; each answer must be byte for byte the one in the file beside it.
+void replay_workload(struct load* load, char** request_files, char** answer_files, int count);
+
+struct collect_options {
+  const char *app, *run;
+  uint64_t batches;
+  int batch_events, users;
+};
+
+// Batches of one device's events, made anew for each call: each device numbers its events from 1. Every answer must
+// accept the whole batch, none of it a duplicate.
+void collect_workload(struct load* load, struct collect_options options);
+
+// What was answered, folded into 64 bits independently of the order.
+uint64_t workload_checksum(void);
+
+#endif
