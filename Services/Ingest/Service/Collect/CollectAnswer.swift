@@ -1,0 +1,101 @@
+import Events
+import Messages
+import RPC
+import SwiftProtobuf
+
+/// Makes the `CollectResponse` of a batch.
+enum CollectAnswer {
+  /// By hand where nothing was refused, which is nearly always: field 1 `accepted`, 2 `duplicates`, 5 `batch`.
+  static func encode(
+    accepted: Int, duplicates: Int, number: UInt64, rejected: [ProtoRejectedEvent],
+    quarantined: [ProtoRejectedEvent]
+  ) throws -> [UInt8] {
+    guard rejected.isEmpty, quarantined.isEmpty else {
+      var response = ProtoCollectResponse()
+      response.accepted = UInt32(accepted)
+      response.duplicates = UInt32(duplicates)
+      response.batch = number
+      response.rejected = rejected
+      response.quarantined = quarantined
+      return try response.serializedBytes()
+    }
+    var bytes = ProtoBytes(capacity: 16)
+    bytes.varint(field: 1, UInt64(accepted))
+    bytes.varint(field: 2, UInt64(duplicates))
+    bytes.varint(field: 5, number)
+    return bytes.bytes
+  }
+
+  /// Of a stream: the batch was refused as a whole.
+  static func encode(_ error: RPCError, number: UInt64) throws -> [UInt8] {
+    var response = ProtoCollectResponse()
+    response.batch = number
+    response.error.code = Int32(error.code.rawValue)
+    response.error.message = error.message
+    return try response.serializedBytes()
+  }
+
+  static func rejected(_ index: Int, _ violation: RuleViolation) -> ProtoRejectedEvent {
+    event(index, violation.field, violation.reason.rawValue, violation.message)
+  }
+
+  static func rejected(_ index: Int, _ field: RejectedField) -> ProtoRejectedEvent {
+    event(index, field.field, field.reason.rawValue, field.message)
+  }
+
+  static func late(_ index: Int) -> ProtoRejectedEvent {
+    let days = EventClock.latenessMilliseconds / 86_400_000
+    return event(
+      index, "time_ms", "late", "time_ms: at most \(days) days before receipt; kept aside")
+  }
+
+  static func conflict(_ index: Int, _ event: PreparedEvent) -> ProtoRejectedEvent {
+    let field = event.sequence > 0 ? "sequence" : "event_id"
+    return self.event(
+      index, field, "conflict", "\(field): taken by an event of other content; kept aside")
+  }
+
+  private static func event(
+    _ index: Int, _ field: String, _ reason: String, _ message: String
+  ) -> ProtoRejectedEvent {
+    var event = ProtoRejectedEvent()
+    event.index = UInt32(index)
+    event.field = field
+    event.reason = reason
+    event.message = message
+    return event
+  }
+}
+
+/// Writes protobuf fields one after another. A value of 0 is not written, as proto3 has it.
+struct ProtoBytes {
+  private(set) var bytes: [UInt8] = []
+
+  init(capacity: Int) { bytes.reserveCapacity(capacity) }
+
+  mutating func varint(field: Int, _ value: UInt64) {
+    guard value != 0 else { return }
+    varint(UInt64(field) << 3)
+    varint(value)
+  }
+
+  mutating func bytes(field: Int, _ value: UnsafeRawBufferPointer) {
+    varint(UInt64(field) << 3 | 2)
+    varint(UInt64(value.count))
+    bytes.append(contentsOf: value)
+  }
+
+  mutating func append(_ other: ProtoBytes) { bytes.append(contentsOf: other.bytes) }
+
+  mutating func varint(_ value: UInt64) {
+    var rest = value
+    while rest >= 0x80 {
+      bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    bytes.append(UInt8(truncatingIfNeeded: rest))
+  }
+
+  /// Bytes that a varint takes.
+  static func count(_ value: UInt64) -> Int { max((64 - value.leadingZeroBitCount + 6) / 7, 1) }
+}

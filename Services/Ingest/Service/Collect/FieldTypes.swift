@@ -1,0 +1,126 @@
+import Events
+
+/// The name of a field, at most 32 bytes, as a value: no allocation to look it up.
+struct FieldName: Hashable, BitwiseCopyable, Sendable {
+  private let words: (UInt64, UInt64, UInt64, UInt64)
+
+  /// - Parameter bytes: obey the rule of names, so they hold no zero byte, and padding with zeros is unambiguous.
+  init(_ bytes: UnsafeRawBufferPointer) {
+    precondition(bytes.count <= EventLimits.nameBytesMax, "the rules let no longer name through")
+    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    withUnsafeMutableBytes(of: &words) { $0.copyMemory(from: bytes) }
+    self.words = words
+  }
+
+  var text: String {
+    withUnsafeBytes(of: words) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+  }
+
+  static func == (a: FieldName, b: FieldName) -> Bool {
+    a.words.0 == b.words.0 && a.words.1 == b.words.1 && a.words.2 == b.words.2
+      && a.words.3 == b.words.3
+  }
+
+  func hash(into hasher: inout Hasher) {
+    hasher.combine(words.0 ^ words.2 &* 31)
+    hasher.combine(words.1 ^ words.3 &* 31)
+  }
+}
+
+/// What type each field of an app has, for ever (SEMANTICS 1). The first event that is kept decides.
+struct FieldTypes: Sendable {
+  private var kinds: [FieldName: BatchField.Kind] = [:]
+  /// Decided since they were last written down.
+  private var unsaved: [(FieldName, BatchField.Kind)] = []
+
+  init() {}
+
+  /// The type that a stored number means, nil where there is none.
+  static func kind(stored: Int64) -> BatchField.Kind? {
+    guard let number = UInt8(exactly: stored), number > 0 else { return nil }
+    return BatchField.Kind(rawValue: number)
+  }
+
+  /// From the store.
+  mutating func restore(_ name: FieldName, _ kind: BatchField.Kind) { kinds[name] = kind }
+
+  /// Checks every field of an event, then takes in those that are new. Nothing is taken in where one is wrong.
+  ///
+  /// - Returns: what rejects the event.
+  mutating func admit(
+    _ fields: UnsafeBufferPointer<BatchField>, in message: UnsafeRawBufferPointer
+  ) -> RejectedField? {
+    var unknown = 0
+    for field in fields {
+      guard let kind = kinds[FieldName(field.name.bytes(in: message))] else {
+        unknown += 1
+        continue
+      }
+      if kind != field.kind { return .wrongType(field.name.text(in: message), kind, field.kind) }
+    }
+    guard unknown > 0 else { return nil }
+    guard kinds.count + unknown <= Limits.fieldNamesMax else {
+      return .tooMany(firstUnknown(fields, in: message))
+    }
+    for field in fields { decide(FieldName(field.name.bytes(in: message)), field.kind) }
+    return nil
+  }
+
+  private mutating func decide(_ name: FieldName, _ kind: BatchField.Kind) {
+    guard kinds[name] == nil else { return }
+    kinds[name] = kind
+    unsaved.append((name, kind))
+  }
+
+  private func firstUnknown(
+    _ fields: UnsafeBufferPointer<BatchField>, in message: UnsafeRawBufferPointer
+  ) -> String {
+    let field = fields.first { kinds[FieldName($0.name.bytes(in: message))] == nil }
+    return field?.name.text(in: message) ?? ""
+  }
+
+  var hasUnsaved: Bool { !unsaved.isEmpty }
+
+  mutating func takeUnsaved() -> [(FieldName, BatchField.Kind)] {
+    defer { unsaved = [] }
+    return unsaved
+  }
+}
+
+/// A field that breaks a rule of its app.
+enum RejectedField {
+  case wrongType(String, BatchField.Kind, BatchField.Kind)
+  case tooMany(String)
+
+  var field: String {
+    switch self {
+    case .wrongType(let name, _, _), .tooMany(let name): "fields.\(name)"
+    }
+  }
+
+  var reason: RuleViolation.Reason {
+    switch self {
+    case .wrongType: .wrongType
+    case .tooMany: .tooMany
+    }
+  }
+
+  var message: String {
+    switch self {
+    case .wrongType(_, let known, let sent):
+      "\(field): is \(Self.word(known)) in this app; got \(Self.word(sent))"
+    case .tooMany:
+      "\(field): the app has \(Limits.fieldNamesMax) field names already, the most it may have"
+    }
+  }
+
+  private static func word(_ kind: BatchField.Kind) -> String {
+    switch kind {
+    case .missing: "nothing"
+    case .text: "a string"
+    case .integer: "an integer"
+    case .double: "a double"
+    case .boolean: "a boolean"
+    }
+  }
+}

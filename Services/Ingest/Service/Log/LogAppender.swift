@@ -1,0 +1,214 @@
+import Events
+import Messages
+import RPC
+import Store
+import Synchronization
+
+/// The second half of the way of a batch: deduplicate, append. Used by the writer only, inside its transaction; where the
+/// transaction fails, the process ends, so nothing in memory is ever taken back.
+final class LogAppender {
+  private(set) var head: UInt64
+  private(set) var payloadBytes: Int64
+  private(set) var quarantined: Int
+  private let devices: DeviceCache
+
+  init(_ connection: StoreConnection, cachedDevicesMax: Int) throws {
+    let last = try connection.first(
+      """
+      SELECT first_offset + count, bytes_before + length(payload) FROM log
+      ORDER BY first_offset DESC LIMIT 1
+      """
+    ) { (UInt64(bitPattern: $0.int64(0)), $0.int64(1)) }
+    head = last?.0 ?? 0
+    payloadBytes = last?.1 ?? 0
+    quarantined = try connection.first("SELECT count(*) FROM quarantine") { $0.int(0) } ?? 0
+    devices = DeviceCache(capacity: cachedDevicesMax)
+  }
+
+  /// What becomes of one event.
+  private enum Fate: UInt8 { case kept, duplicate, late, conflict, rejected }
+
+  /// Deduplicates a batch, appends what is new, and answers. The answer may be given once the transaction is durable.
+  func append(_ batch: PreparedBatch, _ connection: StoreConnection) throws -> [UInt8] {
+    if batch.app.hasUnsavedTypes.load(ordering: .acquiring) { try saveTypes(batch.app, connection) }
+    var tally = Tally()
+    let slot = try slot(of: batch, connection)
+    let fates = try batch.events.map { event in
+      let fate = try fate(of: event, in: batch, slot, connection)
+      tally.count(fate)
+      return fate
+    }
+    if tally.kept > 0 { try appendRow(batch, fates, kept: tally.kept, connection) }
+    return try CollectAnswer.encode(
+      accepted: tally.kept + tally.duplicates, duplicates: tally.duplicates, number: batch.number,
+      rejected: batch.rejected,
+      quarantined: tally.aside > 0 ? quarantine(batch, fates, connection) : [])
+  }
+
+  private struct Tally {
+    var kept = 0
+    var duplicates = 0
+    /// Late or in conflict.
+    var aside = 0
+
+    mutating func count(_ fate: Fate) {
+      switch fate {
+      case .kept: kept += 1
+      case .duplicate: duplicates += 1
+      case .late, .conflict: aside += 1
+      case .rejected: break
+      }
+    }
+  }
+
+  // MARK: Deduplication
+
+  private func slot(of batch: PreparedBatch, _ connection: StoreConnection) throws -> Int32? {
+    guard batch.device != .zero, batch.events.contains(where: { $0.sequence > 0 }) else { return nil }
+    return try devices.slot(DeviceKey(app: batch.app.number, device: batch.device), connection)
+  }
+
+  private func fate(
+    of event: PreparedEvent, in batch: PreparedBatch, _ slot: Int32?, _ connection: StoreConnection
+  ) throws -> Fate {
+    if event.disposition == .rejected { return .rejected }
+    if event.sequence > 0, let slot { return fate(ofNumbered: event, slot) }
+    guard event.hasID else { return event.disposition == .late ? .late : .kept }
+    let app = batch.app.number
+    if event.disposition == .late {
+      switch try EventIDs.check(event.id, content: event.content, app: app, connection) {
+      case .new: return .late
+      case .duplicate: return .duplicate
+      case .conflict: return .conflict
+      }
+    }
+    switch try EventIDs.insert(event.id, content: event.content, app: app, connection) {
+    case .new: return .kept
+    case .duplicate: return .duplicate
+    case .conflict: return .conflict
+    }
+  }
+
+  private func fate(ofNumbered event: PreparedEvent, _ slot: Int32) -> Fate {
+    let window = devices.window(slot)
+    let isLate = event.disposition == .late
+    switch window.check(event.sequence, content: event.content) {
+    case .new where !isLate:
+      window.insert(event.sequence, content: event.content)
+      devices.markDirty(slot)
+      return .kept
+    case .new: return .late
+    case .duplicate: return .duplicate
+    case .conflict: return .conflict
+    // Whether it was seen cannot be told: a late one is kept aside rather than called known.
+    case .below: return isLate ? .late : .duplicate
+    }
+  }
+
+  // MARK: Rows
+
+  private func appendRow(
+    _ batch: PreparedBatch, _ fates: [Fate], kept: Int, _ connection: StoreConnection
+  ) throws {
+    let isWhole = kept == fates.count
+    let payload =
+      isWhole ? batch.message : Self.request(of: batch) { fates[$0] == .kept }
+    try appendRow(
+      .batch, app: batch.app.appID, count: kept, clock: batch.clock, payload,
+      checksum: isWhole ? batch.checksum : CRC32C.checksum(payload), connection)
+  }
+
+  /// Appends the change of an app or a token: one record of one offset.
+  func append(
+    _ kind: RecordKind, app: String, received: Int64, _ body: [UInt8], _ connection: StoreConnection
+  ) throws {
+    precondition(kind != .batch, "batches are deduplicated")
+    try appendRow(
+      kind, app: app, count: 1, clock: EventClock(received: received, offset: 0, isImport: false),
+      body, checksum: CRC32C.checksum(body), connection)
+  }
+
+  private func appendRow(
+    _ kind: RecordKind, app: String, count: Int, clock: EventClock, _ payload: [UInt8],
+    checksum: UInt32, _ connection: StoreConnection
+  ) throws {
+    let insert = try connection.statement("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    try insert.bind(1, Int64(bitPattern: head))
+    try insert.bind(2, app)
+    try insert.bind(3, kind.rawValue)
+    try insert.bind(4, count)
+    try insert.bind(5, clock.receivedMilliseconds)
+    try insert.bind(6, clock.offsetMilliseconds)
+    try insert.bind(7, clock.isImport ? 1 : 0)
+    try insert.bind(8, Int64(checksum))
+    try insert.bind(9, payloadBytes)
+    try payload.withUnsafeBytes { bytes in
+      try insert.bind(10, blob: bytes)
+      try insert.run()
+    }
+    head += UInt64(count)
+    payloadBytes += Int64(payload.count)
+  }
+
+  /// The request with some of its events: everything else in it stays, byte for byte.
+  private static func request(of batch: PreparedBatch, keeping: (Int) -> Bool) -> [UInt8] {
+    let message = batch.message
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(message.count)
+    var position = 0
+    for (index, event) in batch.events.enumerated() {
+      let start = Int(event.encoded.offset)
+      let end = start + Int(event.encoded.length)
+      precondition(start >= position && end <= message.count, "events in the order of the message")
+      bytes.append(contentsOf: message[position..<start])
+      if keeping(index) { bytes.append(contentsOf: message[start..<end]) }
+      position = end
+    }
+    bytes.append(contentsOf: message[position...])
+    return bytes
+  }
+
+  private func saveTypes(_ app: AppEntry, _ connection: StoreConnection) throws {
+    let unsaved = app.types.withLock { types in
+      app.hasUnsavedTypes.store(false, ordering: .relaxed)
+      return types.takeUnsaved()
+    }
+    for (name, kind) in unsaved {
+      try connection.execute(
+        "INSERT INTO field_type(app, name, type) VALUES (?, ?, ?)",
+        [.integer(app.number), .text(name.text), .integer(Int64(kind.rawValue))])
+    }
+  }
+
+  /// Writes what the transaction changed beside the log.
+  func finish(_ connection: StoreConnection) throws { try devices.save(connection) }
+
+  // MARK: Quarantine
+
+  private func quarantine(
+    _ batch: PreparedBatch, _ fates: [Fate], _ connection: StoreConnection
+  ) throws -> [ProtoRejectedEvent] {
+    var answers: [ProtoRejectedEvent] = []
+    for (index, fate) in fates.enumerated() where fate == .late || fate == .conflict {
+      let event = batch.events[index]
+      try connection.execute(
+        "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+          .integer(batch.app.number), .text(fate == .late ? "late" : "conflict"),
+          .blob(Self.identity(event, batch)), .integer(Int64(bitPattern: event.content)),
+          .integer(batch.clock.receivedMilliseconds),
+          .blob(Self.request(of: batch) { $0 == index }),
+        ])
+      quarantined += connection.changes
+      answers.append(
+        fate == .late ? CollectAnswer.late(index) : CollectAnswer.conflict(index, event))
+    }
+    return answers
+  }
+
+  /// What tells one event from another: its device and number, or its id.
+  private static func identity(_ event: PreparedEvent, _ batch: PreparedBatch) -> [UInt8] {
+    let id = event.hasID ? event.id : batch.device
+    return withUnsafeBytes(of: (id.high, id.low, event.sequence)) { Array($0) }
+  }
+}

@@ -1,0 +1,282 @@
+import Dispatch
+import Foundation
+import Logging
+import RPC
+import Store
+import Synchronization
+
+/// The one thread that writes the log, with group commit: everything that was queued while the last transaction was synced
+/// goes into the next one. A batch is answered after its transaction is on disk.
+final class LogWriter: Sendable {
+  /// What waits for the writer.
+  private enum Job: Sendable {
+    case batch(PreparedBatch, BatchReply)
+    /// A change of apps or tokens. Its second half runs once the transaction is on disk, or has failed.
+    case change(@Sendable (LogAppender, StoreConnection) throws -> Void, @Sendable ((any Error)?) -> Void)
+
+    var byteCount: Int {
+      switch self {
+      case .batch(let batch, _): batch.message.count
+      case .change: 0
+      }
+    }
+  }
+
+  private struct State {
+    var queue: [Job] = []
+    /// Jobs and bytes that are not answered yet, those in the current transaction included.
+    var jobs = 0
+    var bytes = 0
+    var isAsleep = false
+    var isClosed = false
+    var hasStarted = false
+    var failure: (any Error)?
+  }
+
+  private let store: Store
+  private let logger: Logger
+  private let appender: Confined<LogAppender>
+  private let state = Mutex(State())
+  private let wake = DispatchSemaphore(value: 0)
+  private let finished = DispatchSemaphore(value: 0)
+  private let status: Mutex<Status>
+  let head: LogHead
+
+  /// Figures as of the last transaction.
+  struct Status: Sendable {
+    var payloadBytes: Int64
+    var quarantined: Int
+    var groups = 0
+    var batches = 0
+  }
+
+  init(store: Store, logger: Logger, cachedDevicesMax: Int = Limits.cachedDevicesMax) throws {
+    Limits.check()
+    self.store = store
+    self.logger = logger
+    let appender = try store.write {
+      try LogAppender($0, cachedDevicesMax: cachedDevicesMax)
+    }
+    self.appender = Confined(appender)
+    head = LogHead(appender.head)
+    status = Mutex(Status(payloadBytes: appender.payloadBytes, quarantined: appender.quarantined))
+  }
+
+  var currentStatus: Status { status.withLock { $0 } }
+
+  /// Why nothing is written any more, if so.
+  var failure: (any Error)? { state.withLock { $0.failure } }
+
+  // MARK: Queueing
+
+  /// Queues a batch; its reply is answered later, in every case.
+  ///
+  /// - Throws: RESOURCE_EXHAUSTED where the queue is full, UNAVAILABLE after a failure or `close`. The reply is not used
+  ///   then.
+  func submit(_ batch: PreparedBatch, _ reply: BatchReply) throws(RPCError) {
+    try enqueue(.batch(batch, reply))
+  }
+
+  /// Runs a change in the next transaction and returns once it is on disk. An error that the closure throws is a failure
+  /// of the log: domain errors are part of what it returns.
+  func change<T: Sendable>(
+    _ body: @escaping @Sendable (LogAppender, StoreConnection) throws -> T
+  ) async throws -> T {
+    return try await withCheckedThrowingContinuation { continuation in
+      let box = ResultBox<T>()
+      let job = Job.change(
+        { appender, connection in box.set(try body(appender, connection)) },
+        { error in continuation.resume(with: box.result(error)) })
+      do throws(RPCError) {
+        try enqueue(job)
+      } catch {
+        continuation.resume(throwing: error)
+      }
+    }
+  }
+
+  private func enqueue(_ job: Job) throws(RPCError) {
+    let error = state.withLock { state -> RPCError? in
+      if let failure = state.failure { return IngestErrors.failed(failure) }
+      if state.isClosed { return IngestErrors.shuttingDown }
+      guard state.jobs < Limits.queuedBatchesMax,
+        state.bytes + job.byteCount <= Limits.queuedBytesMax
+      else { return IngestErrors.queueFull() }
+      state.jobs += 1
+      state.bytes += job.byteCount
+      state.queue.append(job)
+      if state.isAsleep {
+        state.isAsleep = false
+        wake.signal()
+      }
+      return nil
+    }
+    if let error { throw error }
+  }
+
+  // MARK: The thread
+
+  /// Starts the thread; once.
+  func start() {
+    let isFirst = state.withLock { state in
+      defer { state.hasStarted = true }
+      return !state.hasStarted
+    }
+    precondition(isFirst, "the writer is started once")
+    let thread = Thread { [self] in
+      runLoop()
+      finished.signal()
+    }
+    thread.name = "log-writer"
+    thread.start()
+  }
+
+  /// Writes what is queued, then ends the thread. Later batches are refused with UNAVAILABLE.
+  func close() {
+    let mustWait = state.withLock { state in
+      guard !state.isClosed else { return false }
+      state.isClosed = true
+      if state.isAsleep {
+        state.isAsleep = false
+        wake.signal()
+      }
+      return state.hasStarted
+    }
+    if mustWait { finished.wait() }
+  }
+
+  private func runLoop() {
+    while let jobs = nextJobs() {
+      var rest = jobs[...]
+      while !rest.isEmpty {
+        let group = Self.takeGroup(&rest)
+        commit(group)
+      }
+    }
+  }
+
+  private func nextJobs() -> [Job]? {
+    while true {
+      let jobs = state.withLock { state -> [Job]? in
+        if state.queue.isEmpty {
+          if state.isClosed { return nil }
+          state.isAsleep = true
+          return []
+        }
+        defer { state.queue = [] }
+        return state.queue
+      }
+      guard let jobs else { return nil }
+      if !jobs.isEmpty { return jobs }
+      wake.wait()
+    }
+  }
+
+  private static func takeGroup(_ rest: inout ArraySlice<Job>) -> ArraySlice<Job> {
+    var bytes = 0
+    var end = rest.startIndex
+    while end < rest.endIndex, end - rest.startIndex < Limits.groupBatchesMax {
+      bytes += rest[end].byteCount
+      if bytes > Limits.groupBytesMax, end > rest.startIndex { break }
+      end += 1
+    }
+    defer { rest = rest[end...] }
+    return rest[..<end]
+  }
+
+  private func commit(_ group: ArraySlice<Job>) {
+    defer { release(group) }
+    if let failure { return refuse(group, failure) }
+    let appender = appender.value
+    var answers: [[UInt8]] = []
+    answers.reserveCapacity(group.count)
+    do {
+      try store.write(checkpoint: false) { connection in
+        for job in group {
+          switch job {
+          case .batch(let batch, _): answers.append(try appender.append(batch, connection))
+          case .change(let body, _):
+            try body(appender, connection)
+            answers.append([])
+          }
+        }
+        try appender.finish(connection)
+      }
+    } catch {
+      fail(error)
+      return refuse(group, error)
+    }
+    answer(group, answers)
+    status.withLock { status in
+      status.payloadBytes = appender.payloadBytes
+      status.quarantined = appender.quarantined
+      status.groups += 1
+      status.batches += group.count
+    }
+    head.advance(to: appender.head)
+    // After the answers: nobody waits for a checkpoint.
+    store.checkpointIfDue()
+  }
+
+  private func answer(_ group: ArraySlice<Job>, _ answers: [[UInt8]]) {
+    var calls: [(ParkedCall, Result<[UInt8], RPCError>)] = []
+    calls.reserveCapacity(group.count)
+    for (job, answer) in zip(group, answers) {
+      switch job {
+      case .batch(_, .call(let call)): calls.append((call, .success(answer)))
+      case .batch(_, .ticket(let ticket)): ticket.complete(.success(answer))
+      case .change(_, let completion): completion(nil)
+      }
+    }
+    if !calls.isEmpty { ParkedCall.complete(calls) }
+  }
+
+  private func refuse(_ group: ArraySlice<Job>, _ cause: any Error) {
+    let error = IngestErrors.failed(cause)
+    var calls: [(ParkedCall, Result<[UInt8], RPCError>)] = []
+    for job in group {
+      switch job {
+      case .batch(_, .call(let call)): calls.append((call, .failure(error)))
+      case .batch(_, .ticket(let ticket)): ticket.complete(.failure(error))
+      case .change(_, let completion): completion(error)
+      }
+    }
+    if !calls.isEmpty { ParkedCall.complete(calls) }
+  }
+
+  private func release(_ group: ArraySlice<Job>) {
+    let bytes = group.reduce(0) { $0 + $1.byteCount }
+    state.withLock { state in
+      state.jobs -= group.count
+      state.bytes -= bytes
+    }
+  }
+
+  /// Nothing is acknowledged from here on: it is not known what is on disk.
+  private func fail(_ error: any Error) {
+    state.withLock { $0.failure = error }
+    logger.critical("the log cannot be written", metadata: ["error": "\(error)"])
+  }
+}
+
+/// A value that one thread uses at a time, by the rules of the code around it.
+// Sendable because the writer's thread alone touches it once that is started.
+private final class Confined<Value>: @unchecked Sendable {
+  let value: Value
+  init(_ value: Value) { self.value = value }
+}
+
+/// Carries what a change returned from its transaction to its completion.
+private final class ResultBox<T: Sendable>: Sendable {
+  private let value = Mutex<T?>(nil)
+
+  func set(_ value: T) { self.value.withLock { $0 = value } }
+
+  func result(_ error: (any Error)?) -> Result<T, any Error> {
+    if let error { return .failure(error) }
+    guard let value = value.withLock({ $0 }) else {
+      return .failure(RPCError(.internal, "a change was not run"))
+    }
+    return .success(value)
+  }
+}
