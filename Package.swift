@@ -20,6 +20,7 @@ let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swif
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
@@ -116,8 +117,8 @@ let package = Package(
     .target(
       name: "ServiceKit",
       dependencies: [
-        "Messages", "RPC", "RPCTransport", "Store", crypto, lifecycle, configuration, logging,
-        metrics, nio, nioPosix, protobuf,
+        "Messages", "RPC", "RPCTransport", "Store", crypto, lifecycle, signals, configuration,
+        logging, metrics, nio, nioPosix, protobuf,
       ],
       path: "Shared/ServiceKit", swiftSettings: settings),
     // Seeded random, a manual clock, event fixtures, services started for a test.

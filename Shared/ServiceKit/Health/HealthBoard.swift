@@ -43,6 +43,15 @@ package final class HealthBoard: Sendable {
     }
   }
 
+  /// Names a service unless it is named already.
+  func setIfNew(_ service: String, serving: Bool) {
+    state.withLock { state in
+      guard state.services[service] == nil else { return }
+      state.services[service] = serving
+      Self.tellWatchers(&state)
+    }
+  }
+
   /// Whether the process as a whole answers.
   package var isServing: Bool { state.withLock { $0.status(of: "") == .serving } }
 

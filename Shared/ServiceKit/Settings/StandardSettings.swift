@@ -5,6 +5,9 @@ package struct StandardSettings: Sendable {
     help: "Address to listen on. Another one than loopback needs --listen-beyond-loopback.")
   package let port: Setting<Int>
   package let metricsPort: Setting<Int>
+  package let metricsHost = Setting<String>.text(
+    "metrics-host", default: "127.0.0.1", allowed: "address",
+    help: "Address of the metrics. Another one than loopback needs --listen-beyond-loopback.")
   package let listenBeyondLoopback = Setting<Bool>.toggle(
     "listen-beyond-loopback",
     help: """
@@ -18,6 +21,9 @@ package struct StandardSettings: Sendable {
   package let eventLoops = Setting<Int>.integer(
     "event-loops", default: 0, in: 0...256, unit: "threads",
     help: "Threads that serve connections. 0: one per core.")
+  package let connectionsMax = Setting<Int>.integer(
+    "connections-max", default: 1_024, in: 1...65_536, unit: "connections",
+    help: "Connections at once; one more is closed on arrival.")
   package let drainSeconds = Setting<Int>.integer(
     "drain-seconds", default: 10, in: 0...3_600, unit: "s",
     help: "How long running calls may go on after SIGTERM.")
@@ -32,9 +38,10 @@ package struct StandardSettings: Sendable {
 
   package var definitions: [SettingDefinition] {
     [
-      SettingsReader.file.definition, host.definition, port.definition, metricsPort.definition,
+      SettingsReader.file.definition, host.definition, port.definition,
+      metricsHost.definition, metricsPort.definition,
       listenBeyondLoopback.definition, data.definition, logLevel.definition,
-      eventLoops.definition, drainSeconds.definition,
+      eventLoops.definition, connectionsMax.definition, drainSeconds.definition,
     ]
   }
 }

@@ -1,0 +1,52 @@
+internal import Synchronization
+
+/// The figures of a process beyond those of its RPC server: read when somebody asks.
+package final class MetricsRegistry: Sendable {
+  package enum Kind: String, Sendable { case counter, gauge }
+
+  /// Metrics of one process at most.
+  package static let metricsMax = 1_000
+
+  struct Metric: Sendable {
+    let name: String
+    let kind: Kind
+    let help: String
+    let labels: [(String, String)]
+    let read: @Sendable () -> Double
+  }
+
+  private let metrics = Mutex<[Metric]>([])
+
+  package init() {}
+
+  /// A value that goes up and down: `footfall_log_head_offset`.
+  ///
+  /// - Parameter read: called on the metrics' own thread at each scrape; must not block for long.
+  package func gauge(
+    _ name: String, help: String, labels: [(String, String)] = [],
+    read: @escaping @Sendable () -> Double
+  ) {
+    add(Metric(name: name, kind: .gauge, help: help, labels: labels, read: read))
+  }
+
+  /// A value that only goes up: `footfall_events_accepted_total`.
+  package func counter(
+    _ name: String, help: String, labels: [(String, String)] = [],
+    read: @escaping @Sendable () -> Double
+  ) {
+    add(Metric(name: name, kind: .counter, help: help, labels: labels, read: read))
+  }
+
+  private func add(_ metric: Metric) {
+    precondition(
+      metric.name.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 95 },
+      "metric \(metric.name): a-z, 0-9 and _ only")
+    metrics.withLock { metrics in
+      precondition(metrics.count < Self.metricsMax, "more than \(Self.metricsMax) metrics")
+      metrics.append(metric)
+    }
+  }
+
+  /// All, those of one name behind one another.
+  var all: [Metric] { metrics.withLock { $0 }.sorted { $0.name < $1.name } }
+}

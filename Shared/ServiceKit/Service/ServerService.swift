@@ -1,0 +1,89 @@
+internal import Foundation
+internal import Logging
+internal import Messages
+internal import NIOCore
+internal import RPC
+internal import RPCTransport
+internal import ServiceLifecycle
+
+/// The RPC server and the metrics within the life of a process.
+struct ServerService: Service, CustomStringConvertible {
+  /// What reflection needs where other machines reach the server.
+  static let reflectionScopes = Dictionary(
+    uniqueKeysWithValues: (Grpc_Reflection_V1_ServerReflectionMethods.all
+      + Grpc_Reflection_V1alpha_ServerReflectionMethods.all).map { ($0.path, Scope.admin) })
+
+  private let name: String
+  private let standard: StandardSettings
+  private let context: ServiceContext
+  private let parts: ServiceParts
+  private let server: RPCServer
+  private let metrics: MetricsServer
+
+  var description: String { "server" }
+
+  init(
+    name: String, standard: StandardSettings, context: ServiceContext, parts: ServiceParts
+  ) throws {
+    self.name = name
+    self.standard = standard
+    self.context = context
+    self.parts = parts
+    let settings = context.settings
+    let loops = settings[standard.eventLoops]
+    var limits = ServerLimits()
+    limits.connectionsMax = settings[standard.connectionsMax]
+    let server = RPCServer(
+      configuration: ServerConfiguration(
+        host: settings[standard.host], port: settings[standard.port],
+        eventLoops: loops == 0 ? System.coreCount : loops, limits: limits),
+      services: try parts.handlers + Self.standardHandlers(parts, context.health),
+      authorizer: context.tokens, logger: context.logger)
+    self.server = server
+    let registry = context.metrics
+    metrics = MetricsServer {
+      var text = PrometheusText()
+      text.add(server.statistics)
+      text.add(registry.all)
+      return text.text
+    }
+  }
+
+  private static func standardHandlers(
+    _ parts: ServiceParts, _ health: HealthBoard
+  ) throws -> [any ServiceHandlers] {
+    let names =
+      parts.handlers.map { type(of: $0).serviceName } + [
+        HealthService.serviceName, ReflectionService.serviceName,
+        ReflectionServiceV1Alpha.serviceName,
+      ]
+    let reflection = try ReflectionService(services: names)
+    return [HealthService(board: health), reflection, ReflectionServiceV1Alpha(reflection)]
+  }
+
+  func run() async throws {
+    let settings = context.settings
+    for handlers in parts.handlers {
+      context.health.setIfNew(type(of: handlers).serviceName, serving: true)
+    }
+    let port = try await server.start()
+    let metricsPort = try await metrics.start(
+      host: settings[standard.metricsHost], port: settings[standard.metricsPort])
+    context.logger.info(
+      "metrics", metadata: ["address": "\(settings[standard.metricsHost]):\(metricsPort)"])
+    announce("ready: \(name) on \(settings[standard.host]):\(port)")
+    // Also ends, by throwing, where the task is cancelled: what follows is the same.
+    try? await gracefulShutdown()
+    context.logger.info("draining")
+    context.health.drain()
+    parts.drain()
+    await server.shutdown(graceMilliseconds: settings[standard.drainSeconds] * 1_000)
+    await metrics.stop()
+  }
+
+  /// For whoever started the process: scripts wait for this line.
+  private func announce(_ line: String) {
+    // A process whose standard output is closed serves all the same.
+    try? FileHandle.standardOutput.write(contentsOf: Data("\(line)\n".utf8))
+  }
+}
