@@ -1,1 +1,25 @@
-print("x")
+import Ingest
+import RPC
+import ServiceKit
+
+await ServiceMain(
+  name: "ingest",
+  summary: "Takes events into the durable log, keeps apps and tokens, and sends the log to the services.",
+  port: 7001, metricsPort: 7101, settings: IngestSettings.all
+) { context in
+  let settings = context.settings
+  let core = try IngestCore(
+    path: context.file("ingest.sqlite"), logger: context.logger,
+    cachedDevicesMax: settings[IngestSettings.cachedDevicesMax],
+    fileBytesMax: settings[IngestSettings.logMebibytesMax] << 20,
+    onToken: { context.tokens.apply($0) })
+  try await core.makeFirstTokens(
+    in: context.dataFolder, now: WallClock.nowMilliseconds, logger: context.logger)
+  context.metrics.gauge("footfall_log_head_offset", help: "The offset of the next event.") {
+    Double(core.head)
+  }
+  let service = IngestService(core: core)
+  return ServiceParts(
+    handlers: service.services, background: [.init("log") { try await service.run() }],
+    drain: { service.drain() }, close: { service.close() })
+}.main()

@@ -47,6 +47,7 @@ package final class EventLogService: EventLogHandlers {
     var lastSent = Int64.min / 2
     while true {
       try Task.checkCancellation()
+      guard !core.isDraining else { throw RPCError(.unavailable, "shutting down") }
       let head = core.head
       guard head > next else {
         if MonotonicClock.now - lastSent >= Int64(Limits.signOfLifeMilliseconds) * 1_000_000 {

@@ -14,6 +14,7 @@ package final class IngestCore: Sendable {
   let reader: LogReader
   let subscribers = SubscriberList()
   private let failures: AsyncStream<StoreError>
+  private let draining = Atomic<Bool>(false)
 
   /// Opens the log and starts its writer.
   ///
@@ -80,6 +81,14 @@ package final class IngestCore: Sendable {
       try await group.next()
     }
   }
+
+  /// Subscriptions end from now on.
+  package func drain() {
+    draining.store(true, ordering: .releasing)
+    writer.head.tick()
+  }
+
+  var isDraining: Bool { draining.load(ordering: .acquiring) }
 
   /// Writes what was taken, then closes the file.
   package func close() {

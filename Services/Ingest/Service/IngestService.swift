@@ -22,6 +22,9 @@ package final class IngestService: IngestHandlers {
   /// - Throws: why the log cannot be written. Nothing is acknowledged any more, and the process must end.
   package func run() async throws { try await core.run() }
 
+  /// Ends subscriptions, which would go on for ever; other calls finish.
+  package func drain() { core.drain() }
+
   /// Writes what was taken, then closes the log.
   package func close() { core.close() }
 
