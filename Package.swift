@@ -157,9 +157,13 @@ let package = Package(
       suite("Subscription", in: "Shared", ["Subscription", "TestKit"]),
       suite("ServiceKit", in: "Shared", ["ServiceKit", "Messages", "TestKit", protobuf]),
       suite("Ingest", in: "Services", ["Ingest", "TestKit", protobuf]),
-      suite("UserProfile", in: "Services", ["UserProfile", "Subscription", "TestKit", protobuf]),
+      suite("UserProfile", in: "Services", [
+        "UserProfile", "Events", "Messages", "RPC", "Store", "Subscription", "TestKit", protobuf,
+      ]),
       suite("Query", in: "Services", ["Query", "Subscription", "TestKit", protobuf]),
-      suite("LiveStats", in: "Services", ["LiveStats", "Subscription", "TestKit", protobuf]),
+      suite("LiveStats", in: "Services", [
+        "LiveStats", "Events", "Messages", "RPC", "Store", "Subscription", "TestKit", protobuf, logging,
+      ]),
       suite("CLI", in: "Services", ["CLI", "TestKit", protobuf]),
       suite("Suite", in: "Suite", [
         "Ingest", "UserProfile", "Query", "LiveStats", "CLI", "TestKit", protobuf,
