@@ -18,6 +18,12 @@ package struct LivePage: Sendable, Equatable {
   package var path: String
   package var visits: UInt64
   package var users: UInt64
+
+  package init(path: String, visits: UInt64, users: UInt64) {
+    self.path = path
+    self.visits = visits
+    self.users = users
+  }
 }
 
 /// What an answer of live-stats says about itself.

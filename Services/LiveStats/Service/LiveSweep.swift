@@ -17,6 +17,14 @@ package struct LiveSweep: Sendable {
     package var minutes = 0
     package var pages = 0
     package var users = 0
+
+    package init(minutes: Int = 0, pages: Int = 0, users: Int = 0) {
+      self.minutes = minutes
+      self.pages = pages
+      self.users = users
+    }
+
+    package var isNothing: Bool { self == Deleted() }
   }
 
   /// One slice. Where anything was deleted, the applier must forget what it has in memory.

@@ -6,6 +6,8 @@ package struct RawPortrait: Sendable, Equatable {
   package var users: UInt64 = 0
   /// By attribute: name of the value (empty: unknown) -> users.
   package var groups: [ContextField: [String: UInt64]] = [:]
+
+  package init() {}
 }
 
 /// Answers the portrait from the columns. Memory: 1 bit for each user of the app, and one chunk.

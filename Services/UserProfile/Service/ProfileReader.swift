@@ -18,6 +18,11 @@ package struct LogPosition: Sendable, Equatable {
 package struct DayTotals: Sendable, Equatable {
   package var events: UInt64 = 0
   package var excluded = ExcludedCounts()
+
+  package init(events: UInt64 = 0, excluded: ExcludedCounts = ExcludedCounts()) {
+    self.events = events
+    self.excluded = excluded
+  }
 }
 
 /// Answers questions from one snapshot of the store.

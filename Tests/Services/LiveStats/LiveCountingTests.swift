@@ -1,6 +1,8 @@
 import Events
 import LiveStats
 import Messages
+import Store
+import SwiftProtobuf
 import TestKit
 import Testing
 
@@ -173,7 +175,7 @@ struct LiveCountingTests {
     }
     #expect(none == 0)
     // An hour later the minute has left the answers, swept or not.
-    fixture.clock.withLock { $0 += 3_600_000 }
+    fixture.clock.advance(3_600_000)
     #expect(try fixture.series(all).map(\.events).reduce(0, +) == 0)
   }
 }

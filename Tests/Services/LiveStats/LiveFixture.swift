@@ -15,7 +15,7 @@ final class LiveFixture {
   static let now: Int64 = 1_763_790_000_000
 
   let folder: URL
-  let clock = Mutex<Int64>(LiveFixture.now)
+  let clock = TestClock(LiveFixture.now)
   let rules: SessionRules
   let retentionMinutes: Int64
   private(set) var store: Store
@@ -49,9 +49,8 @@ final class LiveFixture {
   }
 
   var view: LiveView {
-    let clock = { @Sendable [unowned self] in self.clock.withLock { $0 } }
-    return LiveView(retentionMinutes: retentionMinutes, clock: clock) { _ in
-      LogPosition(nextOffset: 7, lastReceivedMilliseconds: clock())
+    LiveView(retentionMinutes: retentionMinutes, clock: { [clock] in clock.now }) { [clock] _ in
+      LogPosition(nextOffset: 7, lastReceivedMilliseconds: clock.now)
     }
   }
 
@@ -90,6 +89,17 @@ final class LiveFixture {
   func series(_ range: SeriesRange, page: String = "") throws -> [LivePoint] {
     try read { try $0.series(page: try $0.page(page), range) }
   }
+}
+
+/// The wall clock of a test, ms since 1970.
+final class TestClock: Sendable {
+  private let milliseconds: Mutex<Int64>
+
+  init(_ start: Int64) { milliseconds = Mutex(start) }
+
+  var now: Int64 { milliseconds.withLock { $0 } }
+
+  func advance(_ by: Int64) { milliseconds.withLock { $0 += by } }
 }
 
 /// One event as a test thinks of it.

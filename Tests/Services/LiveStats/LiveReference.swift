@@ -1,5 +1,6 @@
 import Events
 import LiveStats
+import Messages
 
 /// What live-stats must answer, counted in the plainest way.
 struct LiveReference {

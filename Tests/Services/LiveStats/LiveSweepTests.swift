@@ -1,5 +1,7 @@
+import Events
 import LiveStats
 import Messages
+import Store
 import Testing
 
 @Suite("Sweeping what is too old")
@@ -19,7 +21,7 @@ struct LiveSweepTests {
     }
     #expect(try rows(fixture, "live_part") > 0)
     let later = LiveFixture.now + 5 * 3_600_000
-    fixture.clock.withLock { $0 = later }
+    fixture.clock.advance(later - LiveFixture.now)
     let kept = [Fact(user: "old1", time: later, page: "new"), Fact(user: "b", time: later, page: "new")]
     try fixture.commit([ProtoCollectRequest(kept)])
 

@@ -95,7 +95,7 @@ struct WatchTests {
     let watcher = try hub.add(appID: LiveFixture.appID, path: "")
     await hub.refresh()
     let first = try #require(hub.update(for: watcher, after: 0))
-    fixture.clock.withLock { $0 += 5 * 60_000 }
+    fixture.clock.advance(5 * 60_000)
     hub.minutePassed()
     await hub.refresh()
     let next = try #require(hub.update(for: watcher, after: first.version))

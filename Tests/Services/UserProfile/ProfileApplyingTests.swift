@@ -1,5 +1,7 @@
 import Events
 import Messages
+import Store
+import SwiftProtobuf
 import TestKit
 import Testing
 import UserProfile

@@ -1,4 +1,5 @@
 import Events
+import Messages
 import UserProfile
 
 /// What user-profile must answer, counted in the plainest way.
