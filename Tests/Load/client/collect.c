@@ -8,11 +8,11 @@
 
 extern uint64_t checksum_of_answers;
 
-enum { context_bytes_max = 512, event_bytes_max = 512, provinces = 31, pages = 40, devices_per_lane_max = 4096 };
+enum { context_bytes_max = 512, event_bytes_max = 512, provinces = 31, pages = 40 };
 
 struct device {
   char open_id[40], device_id[40];
-  uint64_t next_sequence;
+  uint64_t next_sequence, batches;
 };
 
 struct collect {
@@ -22,6 +22,7 @@ struct collect {
   struct device* devices;
   // Of each lane: which of its devices is next.
   int* turn;
+  uint64_t batches_per_device;
 };
 
 // MARK: Protobuf
@@ -118,6 +119,16 @@ static size_t event(uint64_t sequence, uint64_t time_ms, uint8_t* out) {
   return p - out;
 }
 
+// When a device's batch ends: now, or on its day of the history, always later than the device's last one.
+static uint64_t batch_time(const struct collect* collect, struct device* device, uint64_t number, uint64_t now_ms) {
+  enum { day_ms = 86400000 };
+  uint64_t batch = device->batches++;
+  if (collect->options.days == 0) return now_ms;
+  uint64_t span = (uint64_t)collect->options.days * day_ms;
+  uint64_t step = span / (collect->batches_per_device + 1);
+  return now_ms - span + batch * step + number * 7919 % (step > day_ms ? day_ms : step);
+}
+
 static size_t collect_request(void* state, int connection, int lane, uint8_t* out) {
   struct collect* collect = state;
   if (collect->sent == collect->options.batches) return 0;
@@ -130,15 +141,17 @@ static size_t collect_request(void* state, int connection, int lane, uint8_t* ou
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  uint64_t end_ms = batch_time(collect, device, number, now_ms);
   uint8_t scratch[event_bytes_max > context_bytes_max ? event_bytes_max : context_bytes_max];
   uint8_t* p = put_text(out, 1, collect->options.app);
   p = put_bytes(p, 2, scratch, context(device, number, scratch));
   for (int i = 0; i < collect->options.batch_events; i++) {
-    uint64_t time_ms = now_ms - (uint64_t)(collect->options.batch_events - i) * 50;
+    uint64_t time_ms = end_ms - (uint64_t)(collect->options.batch_events - i) * 50;
     p = put_bytes(p, 3, scratch, event(device->next_sequence++, time_ms, scratch));
   }
   p = put_number(p, 4, now_ms);
   p = put_text(p, 5, device->device_id);
+  if (collect->options.days > 0) p = put_number(p, 6, 1);
   return p - out;
 }
 
@@ -168,6 +181,7 @@ void collect_workload(struct load* load, struct collect_options options) {
   collect->options = options;
   collect->lanes_per_connection = load->lanes;
   collect->devices_per_lane = options.users / slots > 0 ? options.users / slots : 1;
+  collect->batches_per_device = options.batches / ((uint64_t)slots * collect->devices_per_lane) + 1;
   collect->devices = calloc((size_t)slots * collect->devices_per_lane, sizeof(struct device));
   collect->turn = calloc(slots, sizeof(int));
   for (int i = 0; i < slots * collect->devices_per_lane; i++) {
@@ -178,4 +192,12 @@ void collect_workload(struct load* load, struct collect_options options) {
   }
   load->request_bytes = context_bytes_max + 512 + (size_t)options.batch_events * 256;
   load->workload = (struct workload){collect_request, collect_answer, collect};
+}
+
+uint64_t collect_devices_used(const struct load* load) {
+  const struct collect* collect = load->workload.state;
+  uint64_t used = 0;
+  for (int i = 0; i < load->connections * load->lanes * collect->devices_per_lane; i++)
+    used += collect->devices[i].batches > 0;
+  return used;
 }

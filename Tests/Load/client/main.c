@@ -2,7 +2,7 @@
 //
 //   load echo    [--bytes 100]
 //   load replay  --request FILE --answer FILE [--request FILE --answer FILE ...]
-//   load collect --app ID --run NAME --users N --batch-events N --calls N
+//   load collect --app ID --run NAME --users N --batch-events N --calls N [--days N]
 //
 // with --port P --path /package.Service/Method [--host 127.0.0.1] [--token SECRET] [--connections 10] [--lanes 100]
 // and --calls N or --seconds S.
@@ -28,7 +28,7 @@ static const struct option names[] = {
   {"port", 1, 0, 'p'}, {"path", 1, 0, 'u'}, {"host", 1, 0, 'h'}, {"token", 1, 0, 't'}, {"connections", 1, 0, 'c'},
   {"lanes", 1, 0, 'l'}, {"calls", 1, 0, 'n'}, {"seconds", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"request", 1, 0, 'q'},
   {"answer", 1, 0, 'a'}, {"app", 1, 0, 'A'}, {"run", 1, 0, 'R'}, {"users", 1, 0, 'U'}, {"batch-events", 1, 0, 'B'},
-  {0}};
+  {"days", 1, 0, 'D'}, {0}};
 
 static void usage(const char* complaint) {
   fprintf(stderr, "load: %s\n", complaint);
@@ -60,6 +60,7 @@ static void parse(int count, char** arguments, struct load* load, struct options
       case 'R': options->collect.run = optarg; break;
       case 'U': options->collect.users = atoi(optarg); break;
       case 'B': options->collect.batch_events = atoi(optarg); break;
+      case 'D': options->collect.days = atoi(optarg); break;
       default: usage("unknown option");
     }
   }
@@ -88,6 +89,8 @@ int main(int count, char** arguments) {
     options.collect.batches = load.calls_max ? load.calls_max : UINT64_MAX;
     if (!options.collect.app) usage("--app is needed");
     if (options.collect.batch_events < 1 || options.collect.batch_events > 200) usage("--batch-events: 1-200");
+    if (options.collect.days < 0 || options.collect.days > 3650) usage("--days: 0-3650");
+    if (options.collect.days > 0 && !load.calls_max) usage("--days needs --calls");
     collect_workload(&load, options.collect);
   } else {
     usage("echo, replay or collect");
@@ -102,6 +105,8 @@ int main(int count, char** arguments) {
   printf("p50_microseconds %.1f\np99_microseconds %.1f\np999_microseconds %.1f\nchecksum %016llx\n",
          latency_percentile(&load.latencies, 0.5), latency_percentile(&load.latencies, 0.99),
          latency_percentile(&load.latencies, 0.999), (unsigned long long)workload_checksum());
+  if (strcmp(mode, "collect") == 0)
+    printf("users %llu\n", (unsigned long long)collect_devices_used(&load));
   if (load.bad > 0) fprintf(stderr, "load: %llu of %llu answers were wrong; first: %s\n", (unsigned long long)load.bad,
                             (unsigned long long)load.done, load.first_failure);
   return load.bad == 0 && load.done > 0 ? 0 : 1;

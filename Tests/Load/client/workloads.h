@@ -14,11 +14,16 @@ struct collect_options {
   const char *app, *run;
   uint64_t batches;
   int batch_events, users;
+  // 0: events happen now. Else they are history, sent as an import: each device's batches are spread over so many days.
+  int days;
 };
 
 // Batches of one device's events, made anew for each call: each device numbers its events from 1. Every answer must
 // accept the whole batch, none of it a duplicate.
 void collect_workload(struct load* load, struct collect_options options);
+
+// How many devices, each a user of its own, have sent a batch.
+uint64_t collect_devices_used(const struct load* load);
 
 // What was answered, folded into 64 bits independently of the order.
 uint64_t workload_checksum(void);

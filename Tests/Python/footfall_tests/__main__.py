@@ -7,7 +7,7 @@ import tempfile
 
 from . import harness
 from .suite import Messages, Suite
-from . import test_transport  # noqa: F401 - registers its tests
+from . import test_transport, test_services, test_bad_input, test_standard, test_ecom  # noqa: F401 - they register
 
 
 class World:
@@ -15,28 +15,44 @@ class World:
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="footfall-tests-")
-        self._messages = self._suite = None
+        self.values, self.failures = {}, {}
+
+    def once(self, name, make):
+        """Makes a shared value when it is first asked for. What failed once fails again at once."""
+        if name in self.failures:
+            raise AssertionError(f"{name} failed before: {self.failures[name]}")
+        if name not in self.values:
+            try:
+                self.values[name] = make()
+            except Exception as error:
+                self.failures[name] = f"{type(error).__name__}: {error}"
+                raise
+        return self.values[name]
 
     @property
     def messages(self):
-        if self._messages is None:
-            self._messages = Messages()
-        return self._messages
+        return self.once("messages", Messages)
 
     @property
     def suite(self):
-        if self._suite is None:
-            self._suite = Suite(self.messages)
-            self._suite.start()
-        return self._suite
+        return self.once("suite", self._started)
+
+    @property
+    def shop(self):
+        return self.values["shop"]
+
+    def _started(self):
+        self.values["processes"] = Suite(self.messages)
+        return self.values["processes"].start()
 
     def end(self, keep):
-        if self._suite is not None:
-            self._suite.stop(keep)
+        suite = self.values.get("processes")
+        if suite is not None:
+            suite.stop(keep)
             if keep:
-                print(f"kept: {self._suite.folder}")
-        if self._messages is not None:
-            self._messages.remove()
+                print(f"kept: {suite.folder}")
+        if "messages" in self.values:
+            self.values["messages"].remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -17,6 +17,7 @@ import grpc
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARIES = pathlib.Path(os.environ.get("FOOTFALL_BINARIES", ROOT / ".build" / "release"))
 SERVICES = ("ingest", "user-profile", "query", "live-stats")
+CONSUMERS = SERVICES[1:]
 MESSAGE_BYTES_MAX = 4 << 20
 
 
@@ -234,39 +235,40 @@ class Suite:
 
     def statuses(self, token):
         """How far each consumer is, by service name."""
-        m = self.messages
-        return {
-            "query": self.query(token).GetStatus(m.query.GetQueryStatusRequest(), timeout=5),
-            "live-stats": self.live(token).GetStatus(m.live.GetLiveStatusRequest(), timeout=5),
-            "user-profile": self.profile(token).GetStatus(m.profile.GetProfileStatusRequest(), timeout=5),
-        }
+        return {name: self.status(name, token) for name in CONSUMERS}
 
     def head_offset(self):
         return self.ingest().GetLogStatus(self.messages.ingest.GetLogStatusRequest(), timeout=5).head_offset
 
+    def status(self, name, token):
+        """How far one consumer is."""
+        m = self.messages
+        if name == "query":
+            return self.query(token).GetStatus(m.query.GetQueryStatusRequest(), timeout=5)
+        if name == "live-stats":
+            return self.live(token).GetStatus(m.live.GetLiveStatusRequest(), timeout=5)
+        return self.profile(token).GetStatus(m.profile.GetProfileStatusRequest(), timeout=5)
+
+    def wait_caught_up_one(self, name, token, seconds=60, head=None):
+        """Until a consumer has applied what the log holds now."""
+        head = self.head_offset() if head is None else head
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                last = self.status(name, token)
+                if last.next_offset >= head:
+                    return head
+            except grpc.RpcError as error:
+                last = error
+            if time.monotonic() > end:
+                raise AssertionError(f"{name} has not come to offset {head} within {seconds} s: {last}")
+            time.sleep(0.02)
+
     def wait_caught_up(self, token, seconds=60):
         """Until all three consumers have applied what the log holds now; the log's end."""
-        m = self.messages
         head = self.head_offset()
-        asks = {
-            "query": lambda stub=self.query(token): stub.GetStatus(m.query.GetQueryStatusRequest(), timeout=5),
-            "live-stats": lambda stub=self.live(token): stub.GetStatus(m.live.GetLiveStatusRequest(), timeout=5),
-            "user-profile": lambda stub=self.profile(token): stub.GetStatus(
-                m.profile.GetProfileStatusRequest(), timeout=5),
-        }
-        end = time.monotonic() + seconds
-        for name, ask in asks.items():
-            last = None
-            while True:
-                try:
-                    last = ask()
-                    if last.next_offset >= head:
-                        break
-                except grpc.RpcError as error:
-                    last = error
-                if time.monotonic() > end:
-                    raise AssertionError(f"{name} has not come to offset {head} within {seconds} s: {last}")
-                time.sleep(0.02)
+        for name in CONSUMERS:
+            self.wait_caught_up_one(name, token, seconds, head)
         return head
 
     def stop(self, keep=False):

@@ -1,0 +1,58 @@
+"""Runs the named load tests: see Tests/Load/run."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+
+from footfall_tests.suite import Messages
+
+from . import rpc, services
+from .client import Wrong
+
+RUNS = {
+    "rpc": rpc.run, "ingest": services.ingest, "query": services.query, "live": services.live,
+    "profile": services.profile, "memory": services.memory,
+}
+
+
+class World:
+    """A folder for the runs, and the generated messages."""
+
+    def __init__(self, keep):
+        self.keep = keep
+        self.folder = tempfile.mkdtemp(prefix="footfall-load-")
+        self.messages = Messages()
+
+    def end(self):
+        self.messages.remove()
+        if self.keep:
+            print(f"kept: {self.folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="Tests/Load/run")
+    parser.add_argument("name", choices=list(RUNS) + ["all"])
+    parser.add_argument("--short", action="store_true", help="a few seconds, for correctness")
+    parser.add_argument("--keep", action="store_true", help="keeps data folders and logs")
+    options = parser.parse_args()
+    world = World(options.keep)
+    good = True
+    try:
+        for name in RUNS if options.name == "all" else [options.name]:
+            begin = time.monotonic()
+            try:
+                RUNS[name](world, options.short)
+            except (Wrong, AssertionError, RuntimeError) as error:
+                good = False
+                print(f"WRONG {name}: {error}", file=sys.stderr, flush=True)
+            print(f"{name}: {time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
+    finally:
+        world.end()
+    sys.exit(0 if good else 1)
+
+
+main()
