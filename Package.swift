@@ -154,7 +154,7 @@ let package = Package(
       suite("RPCTransport", in: "Shared", ["RPCTransport", "RPC", logging]),
       suite("Events", in: "Shared", ["Events", "Messages", "TestKit", protobuf]),
       suite("Store", in: "Shared", ["Store", "TestKit"]),
-      suite("Subscription", in: "Shared", ["Subscription", "TestKit"]),
+      suite("Subscription", in: "Shared", ["Subscription", "Messages", "TestKit", protobuf]),
       suite("ServiceKit", in: "Shared", ["ServiceKit", "Messages", "TestKit", protobuf]),
       suite("Ingest", in: "Services", ["Ingest", "TestKit", protobuf]),
       suite("UserProfile", in: "Services", [

@@ -18,13 +18,15 @@ enum FollowLimits {
 }
 
 /// How long to wait before the next attempt.
-struct Backoff {
+package struct Backoff {
   private var failures = 0
 
-  /// A message came: the next failure is the first.
-  mutating func reset() { failures = 0 }
+  package init() {}
 
-  mutating func nextMilliseconds(random: Double = .random(in: -1...1)) -> Double {
+  /// A message came: the next failure is the first.
+  package mutating func reset() { failures = 0 }
+
+  package mutating func nextMilliseconds(random: Double = .random(in: -1...1)) -> Double {
     defer { failures += 1 }
     var wait = FollowLimits.firstRetryMilliseconds
     if failures > 0 {
