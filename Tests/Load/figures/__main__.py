@@ -40,19 +40,21 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keeps data folders and logs")
     options = parser.parse_args()
     world = World(options.keep)
-    good = True
+    passed = failed = 0
     try:
         for name in RUNS if options.name == "all" else [options.name]:
             begin = time.monotonic()
             try:
                 RUNS[name](world, options.short)
+                passed += 1
             except (Wrong, AssertionError, RuntimeError) as error:
-                good = False
+                failed += 1
                 print(f"WRONG {name}: {error}", file=sys.stderr, flush=True)
             print(f"{name}: {time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
     finally:
         world.end()
-    sys.exit(0 if good else 1)
+    print(f"{passed} passed, {failed} failed", file=sys.stderr, flush=True)
+    sys.exit(1 if failed else 0)
 
 
 main()

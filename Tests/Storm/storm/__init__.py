@@ -1,0 +1,1 @@
+"""Kills services under load and counts what is left: see Tests/Storm/run."""

@@ -1,0 +1,88 @@
+"""Kills and restarts, and measures how long a service is away."""
+
+import time
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from footfall_tests.suite import SERVICES, connect
+
+DELAY_SECONDS_MAX = 1.5
+DOWN_SECONDS_MAX = 0.3
+SERVING_SECONDS_MAX = 30
+
+
+class Broken(Exception):
+    """A service did what it must not: it ended by itself, or did not come back."""
+
+
+class Killer:
+    """One cycle after another: wait, kill, wait, restart, until it serves again."""
+
+    def __init__(self, suite, journal, random):
+        self.suite, self.journal, self.random = suite, journal, random
+        self.restart_seconds = []
+        self.kills = {name: 0 for name in SERVICES}
+        self.all_kills = self.early_kills = self.kills_in_flight = self.ingest_kills = 0
+
+    def cycle(self, number):
+        time.sleep(self.random.uniform(0, DELAY_SECONDS_MAX))
+        self.check_running()
+        everything = self.random.random() < 0.1
+        names = list(SERVICES) if everything else [SERVICES[number % len(SERVICES)]]
+        self.all_kills += everything
+        if "ingest" in names:
+            self.ingest_kills += 1
+            self.kills_in_flight += self.journal.in_flight > 0
+        self.random.shuffle(names)
+        for name in names:
+            self.kill(name)
+        time.sleep(self.random.uniform(0, DOWN_SECONDS_MAX))
+        for name in names:
+            self.restart(name)
+        begin = self.journal.batches
+        end = time.monotonic() + SERVING_SECONDS_MAX
+        while self.journal.batches == begin:
+            if time.monotonic() > end:
+                raise Broken(f"cycle {number}: no batch was acknowledged for {SERVING_SECONDS_MAX} s")
+            time.sleep(0.002)
+
+    def kill(self, name):
+        self.suite.processes[name].kill()
+        self.kills[name] += 1
+
+    def restart(self, name):
+        process = self.suite.processes[name]
+        if self.random.random() < 0.1:
+            # A second blow while it gets up.
+            process.start()
+            time.sleep(self.random.uniform(0, 0.15))
+            self.kill(name)
+            self.early_kills += 1
+        begin = time.monotonic()
+        process.start()
+        self.wait_serving(name, begin)
+        self.restart_seconds.append(time.monotonic() - begin)
+
+    def wait_serving(self, name, begin):
+        process = self.suite.processes[name]
+        process.wait_listening(SERVING_SECONDS_MAX)
+        channel = connect(process.port)
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            while True:
+                try:
+                    if stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+                except grpc.RpcError:
+                    pass  # Not yet; the time is bounded below.
+                if time.monotonic() - begin > SERVING_SECONDS_MAX or not process.running:
+                    raise Broken(f"{name} does not serve after its restart:\n{process.log_tail()}")
+                time.sleep(0.002)
+        finally:
+            channel.close()
+
+    def check_running(self):
+        for process in self.suite.processes.values():
+            if not process.running:
+                raise Broken(f"{process.name} ended by itself, status {process.child.returncode}:\n{process.log_tail()}")
