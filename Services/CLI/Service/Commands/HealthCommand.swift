@@ -13,6 +13,10 @@ struct HealthCommand: AsyncParsableCommand {
   var services: [ServiceName] = []
   @Option(help: "Wait up to this many seconds until they serve.")
   var wait = 0
+  @Flag(
+    name: .customLong("caught-up"),
+    help: "Also ask that they have applied all that was in the log when this began (needs a token).")
+  var caughtUp = false
   @OptionGroup var connection: ConnectionOptions
   @OptionGroup var output: OutputOptions
 
@@ -22,14 +26,20 @@ struct HealthCommand: AsyncParsableCommand {
     let isServing: Bool
     let state: String
     let consumer: ProtoConsumerStatus?
+
+    /// Ingest has what it has: only the others follow.
+    func hasApplied(_ head: UInt64) -> Bool {
+      head == 0 || service == .ingest || (consumer?.nextOffset ?? 0) >= head
+    }
   }
 
   func run() async throws {
     let asked = services.isEmpty ? ServiceName.allCases : services
     let end = Deadline.after(milliseconds: max(0, min(wait, 3_600)) * 1_000)
+    let head = caughtUp ? try await logHead() : 0
     var findings = try await examine(asked)
-    while !findings.allSatisfy(\.isServing), !end.hasPassed {
-      try await Task.sleep(for: .milliseconds(200))
+    while !findings.allSatisfy({ $0.isServing && $0.hasApplied(head) }), !end.hasPassed {
+      try await Task.sleep(for: .milliseconds(100))
       findings = try await examine(asked)
     }
     if output.json { printJSON(findings) } else { printTable(findings) }
@@ -37,6 +47,16 @@ struct HealthCommand: AsyncParsableCommand {
     guard missing.isEmpty else {
       let names = missing.map { "\($0.service.rawValue) (\($0.address)): \($0.state)" }
       throw CommandFailure("not serving: \(names.joined(separator: "; "))")
+    }
+    let behind = findings.filter { !$0.hasApplied(head) }.map(\.service.rawValue)
+    guard behind.isEmpty else {
+      throw CommandFailure("behind offset \(head) of the log: \(behind.joined(separator: ", "))")
+    }
+  }
+
+  private func logHead() async throws -> UInt64 {
+    try await connection.withChannel(to: .ingest) { channel in
+      try await IngestClient(channel).getLogStatus(ProtoGetLogStatusRequest()).headOffset
     }
   }
 
