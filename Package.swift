@@ -156,7 +156,10 @@ let package = Package(
       suite("Store", in: "Shared", ["Store", "TestKit"]),
       suite("Subscription", in: "Shared", ["Subscription", "Messages", "TestKit", protobuf]),
       suite("ServiceKit", in: "Shared", ["ServiceKit", "Messages", "TestKit", protobuf]),
-      suite("Ingest", in: "Services", ["Ingest", "TestKit", protobuf]),
+      suite("Ingest", in: "Services", [
+        "Ingest", "Events", "Messages", "RPC", "RPCTransport", "Store", "TestKit", crypto, logging,
+        protobuf,
+      ]),
       suite("UserProfile", in: "Services", [
         "UserProfile", "Events", "Messages", "RPC", "Store", "Subscription", "TestKit", protobuf,
       ]),

@@ -121,6 +121,12 @@ package final class IngestCore: Sendable {
   /// The offset that the next event will get.
   package var head: UInt64 { writer.head.value }
 
+  /// Transactions and what they held, since the start.
+  package var figures: (groups: Int, batches: Int) {
+    let status = writer.currentStatus
+    return (status.groups, status.batches)
+  }
+
   package func status() async throws -> ProtoLogStatus {
     var status = ProtoLogStatus()
     let current = writer.currentStatus

@@ -1,0 +1,111 @@
+import Foundation
+import Ingest
+import Messages
+import RPC
+import Store
+import SwiftProtobuf
+import Synchronization
+import Testing
+
+private final class Answered: Sendable {
+  let ids = Mutex<Set<String>>([])
+}
+
+@Suite struct DisasterTests {
+  @Test func `what was answered before the process died is in the log, once`() async throws {
+    let fixture = try await Fixture()
+    let answered = Answered()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for sender in 0..<8 {
+        group.addTask {
+          for index in 1...30 {
+            let events = [Fixture.event(sequence: UInt64(index)), Fixture.event(id: "\(sender)/\(index)")]
+            _ = try await fixture.send(events, device: "d\(sender)")
+            answered.ids.withLock { _ = $0.insert("\(sender)/\(index)") }
+          }
+        }
+      }
+      try await group.next()
+      // What kill -9 leaves behind: the files as the kernel has them at some moment.
+      let before = answered.ids.withLock { $0 }
+      let copy = try await Fixture()
+      try copy.reopen {
+        for name in ["ingest.sqlite", "ingest.sqlite-wal"] {
+          let target = copy.folder.appendingPathComponent(name)
+          try? FileManager.default.removeItem(at: target)
+          try FileManager.default.copyItem(
+            at: fixture.folder.appendingPathComponent(name), to: target)
+        }
+      }
+      let batches = try await copy.batches()
+      let found = batches.flatMap { $0.events.map(\.eventID) }.filter { !$0.isEmpty }
+      #expect(before.isSubset(of: found))
+      #expect(Set(found).count == found.count)
+      // A sender that never heard of its answer sends again: nothing counts twice.
+      for batch in batches {
+        let answer = try await copy.send(batch)
+        #expect(answer.duplicates == UInt32(batch.events.count))
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  @Test func `after a full disk nothing is acknowledged, and the process is told to end`() async throws
+  {
+    let fixture = try await Fixture(fileBytesMax: 300 << 10)
+    let text = String(repeating: "x", count: 1_000)
+    var accepted: [String] = []
+    var failure: RPCError?
+    for index in 0..<1_000 {
+      do {
+        let events = [Fixture.event(id: "\(index)", fields: [("text", .text(text))])]
+        _ = try await fixture.send(events)
+        accepted.append("\(index)")
+      } catch {
+        failure = error as? RPCError
+        break
+      }
+    }
+    #expect(failure?.code == .unavailable)
+    #expect(!accepted.isEmpty)
+    let ended = await #expect(throws: StoreError.self) { try await fixture.core.run() }
+    #expect(ended?.code == .diskFull)
+    let later = try await fixture.refusal(Fixture.request([Fixture.event(id: "later")]))
+    #expect(later.code == .unavailable)
+    try fixture.reopen()
+    #expect(try await fixture.batches().flatMap { $0.events.map(\.eventID) } == accepted)
+    #expect(try await fixture.send([Fixture.event(id: "later")]).accepted == 1)
+  }
+
+  @Test func `a damaged record is refused, never served`() async throws {
+    let fixture = try await Fixture()
+    for id in ["a", "b", "c"] { _ = try await fixture.send([Fixture.event(id: id)]) }
+    try fixture.reopen {
+      let store = try Store(
+        path: fixture.path, options: StoreOptions(durability: .full), migrations: [Migration(1, "")])
+      try store.write {
+        try $0.execute("UPDATE log SET payload = zeroblob(length(payload)) WHERE first_offset = 2")
+      }
+      store.close()
+    }
+    let error = await #expect(throws: RPCError.self) { _ = try await fixture.core.records(from: 1) }
+    #expect(error?.code == .dataLoss)
+    #expect(error?.message.contains("offset 2") == true)
+    #expect(try await fixture.records(from: 3).count == 1)
+  }
+
+  @Test func `a second process is refused`() async throws {
+    let fixture = try await Fixture()
+    let error = #expect(throws: StoreError.self) {
+      try IngestCore(path: fixture.path, logger: fixture.logger) { _ in }
+    }
+    #expect(error?.code == .locked)
+  }
+
+  @Test func `a log that is closed refuses`() async throws {
+    let fixture = try await Fixture()
+    fixture.core.close()
+    let error = try await fixture.refusal(Fixture.request([Fixture.event(id: "1")]))
+    #expect(error.code == .unavailable)
+  }
+}
