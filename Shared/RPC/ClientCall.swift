@@ -21,7 +21,7 @@ package final class ClientCall: ClientStream, @unchecked Sendable {
     self.metadata = metadata
     self.deadline = deadline
     pipe = MessagePipe(
-      driver: connection.driver, owner: connection, streamID: 0, unsentBytesMax: unsentBytesMax)
+      driver: connection.driver, owner: connection, stream: nil, unsentBytesMax: unsentBytesMax)
   }
 
   /// Sends the headers, and what has been queued already with them.
@@ -77,9 +77,7 @@ package final class ClientCall: ClientStream, @unchecked Sendable {
     let connection = connection
     let call = self
     let work: @Sendable () -> Void = {
-      connection.cancel(
-        call, call.pipe.streamID.load(ordering: .relaxed),
-        RPCError(.cancelled, "the call was cancelled"))
+      connection.cancel(call, RPCError(.cancelled, "the call was cancelled"))
     }
     if connection.driver.isOnLoop { work() } else { connection.driver.execute(work) }
   }

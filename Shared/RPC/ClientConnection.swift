@@ -1,5 +1,4 @@
 package import HTTP2
-internal import Synchronization
 
 /// Bounds of a client's connection.
 package struct ClientLimits: Sendable {
@@ -88,10 +87,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
       finish(stream, RPCError(.unavailable, reason))
       release(stream)
     }
-    lost = true
   }
-
-  private var lost = false
 
   /// Whether a closing connection has no call left.
   package var isIdle: Bool { http2.liveStreams == 0 }
@@ -104,14 +100,13 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
       call.end(RPCError(.unavailable, "the connection takes no more calls"))
       return
     }
-    call.pipe.streamID.store(stream.pointee.id, ordering: .relaxed)
+    call.pipe.stream = stream
     stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
     if let deadline = call.deadline {
-      let streamID = stream.pointee.id
       driver.schedule(afterNanoseconds: max(0, deadline.nanoseconds &- MonotonicClock.now)) {
         [weak self, weak call] in
         guard let self, let call, !call.isOver else { return }
-        self.cancel(call, streamID, RPCError(.deadlineExceeded, "the call's deadline has passed"))
+        self.cancel(call, RPCError(.deadlineExceeded, "the call's deadline has passed"))
       }
     }
     pipeHasOutput(call.pipe)
@@ -136,21 +131,23 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
     return fields
   }
 
-  func cancel(_ call: ClientCall, _ streamID: Int32, _ error: RPCError) {
+  func cancel(_ call: ClientCall, _ error: RPCError) {
     call.end(error)
-    guard !lost, streamID > 0, let stream = http2.stream(streamID) else { return }
+    // A request whose headers still wait for a place among the server's streams cannot be reset; the server gets its
+    // deadline with it.
+    guard let stream = call.pipe.stream, http2.stream(stream.pointee.id) != nil else { return }
     http2.reset(stream, HTTP2ErrorCode.cancel)
     driver.flush()
   }
 
   func pipeHasConsumed(_ pipe: MessagePipe, bytes: Int) {
-    guard !lost, let stream = stream(of: pipe) else { return }
+    guard let stream = pipe.stream else { return }
     http2.consume(stream, bytes)
     driver.flush()
   }
 
   func pipeHasOutput(_ pipe: MessagePipe) {
-    guard !lost, let stream = stream(of: pipe) else { return }
+    guard let stream = pipe.stream else { return }
     let (ended, bytes) = pipe.takeOutput { stream.write($0) }
     if bytes > 0 {
       http2.notifyWhenDrained(stream)
@@ -158,11 +155,6 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
     }
     if ended { http2.endBody(stream) }
     driver.flush()
-  }
-
-  private func stream(of pipe: MessagePipe) -> StreamPointer? {
-    let id = pipe.streamID.load(ordering: .relaxed)
-    return id > 0 ? http2.stream(id) : nil
   }
 
   private func call(of stream: StreamPointer) -> ClientCall? {
@@ -177,7 +169,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
     guard let call = call(of: stream) else { return }
     if stream.pointee.flags.contains(.headersOverflowed) {
       return cancel(
-        call, stream.pointee.id,
+        call,
         RPCError(
           .resourceExhausted, "response headers: at most \(limits.http2.headerBytesMax) bytes"))
     }
@@ -197,7 +189,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   private func dataCame(_ stream: StreamPointer, _ call: ClientCall) {
     while true {
       switch MessageFraming.front(of: stream.unread, limit: limits.messageBytesMax) {
-      case .failure(let error): return cancel(call, stream.pointee.id, error)
+      case .failure(let error): return cancel(call, error)
       case .incomplete:
         let waiting = stream.unread.count
         if waiting > 0, stream.pointee.flags.contains(.remoteEnded), call.status == nil {
@@ -231,7 +223,10 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   private func finish(_ stream: StreamPointer, _ error: RPCError) { call(of: stream)?.end(error) }
 
   private func release(_ stream: StreamPointer) {
-    if let object = stream.pointee.userObject { Unmanaged<ClientCall>.fromOpaque(object).release() }
+    if let object = stream.pointee.userObject {
+      call(of: stream)?.pipe.stream = nil
+      Unmanaged<ClientCall>.fromOpaque(object).release()
+    }
     http2.release(stream)
   }
 }

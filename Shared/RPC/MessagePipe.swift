@@ -1,3 +1,4 @@
+internal import HTTP2
 internal import Synchronization
 
 /// Who moves a pipe's bytes between its queues and the connection. Called on the event loop.
@@ -36,13 +37,18 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   private let driver: any ConnectionDriver
   private let owner: any PipeOwner
   private let unsentBytesMax: Int
-  let streamID: Atomic<Int32>
+  /// The stream, from its beginning until it is closed.
+  // nonisolated(unsafe): touched on the event loop only.
+  nonisolated(unsafe) var stream: StreamPointer?
 
-  init(driver: any ConnectionDriver, owner: any PipeOwner, streamID: Int32, unsentBytesMax: Int) {
+  init(
+    driver: any ConnectionDriver, owner: any PipeOwner, stream: StreamPointer?,
+    unsentBytesMax: Int
+  ) {
     self.driver = driver
     self.owner = owner
     self.unsentBytesMax = unsentBytesMax
-    self.streamID = Atomic(streamID)
+    self.stream = stream
   }
 
   // MARK: - The handler's side

@@ -1,5 +1,4 @@
 package import HTTP2
-internal import Synchronization
 
 /// One connection of a server: HTTP/2 events in, calls of handlers out. Confined to its event loop.
 // @unchecked: its state is touched on its event loop only; other threads reach it by `driver.execute`.
@@ -297,7 +296,7 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     stream.pointee.userState = CallState.streaming
     let streamID = stream.pointee.id
     let pipe = MessagePipe(
-      driver: driver, owner: self, streamID: streamID,
+      driver: driver, owner: self, stream: stream,
       unsentBytesMax: core.limits.unsentBytesMax)
     let running = RunningTask(pipe: pipe)
     stream.pointee.userObject = Unmanaged.passRetained(running).toOpaque()
@@ -491,6 +490,7 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
       pipe(of: stream)?.fail(RPCError(.cancelled, "the call is over"))
     }
     if let object = stream.pointee.userObject {
+      pipe(of: stream)?.stream = nil
       Unmanaged<RunningTask>.fromOpaque(object).release()
     }
     if let principal = stream.pointee.userPrincipal {
@@ -559,13 +559,13 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   }
 
   func pipeHasConsumed(_ pipe: MessagePipe, bytes: Int) {
-    guard let stream = open(pipe.streamID.load(ordering: .relaxed)) else { return }
+    guard let stream = pipe.stream else { return }
     http2.consume(stream, bytes)
     driver.flush()
   }
 
   func pipeHasOutput(_ pipe: MessagePipe) {
-    guard let stream = open(pipe.streamID.load(ordering: .relaxed)),
+    guard let stream = pipe.stream,
       stream.pointee.userState == CallState.streaming
     else { return }
     moveOutput(of: pipe, to: stream, initial: Metadata())
