@@ -186,7 +186,7 @@ def bad_events(world):
         (one_event(world, event_id="e" * 129, sequence=0), "event_id", "too_long", "128"),
         (with_field, "fields.note", "too_long", "1024"),
         (not_finite, "fields.price", "not_finite", ""),
-        (bad_field_name, "fields.Bad Name", "bad_name", "Bad Name"),
+        (bad_field_name, "fields[0].name", "bad_name", "Bad Name"),
         (many, "fields", "too_many", "64"),
         (wrong_type, "fields.product_id", "wrong_type", ""),
     ]
@@ -339,7 +339,7 @@ def bad_app(world):
     loaded(world)
     m = world.messages.ingest
     for app, mention in ((m.App(app_id=""), "app_id"), (m.App(app_id="Bad App"), "Bad App"),
-                         (m.App(app_id="a" * 65), "64"), (m.App(app_id="fine", time_zone="Mars/Base"), "Mars/Base"),
+                         (m.App(app_id="a" * 65), "{0,63}"), (m.App(app_id="fine", time_zone="Mars/Base"), "Mars/Base"),
                          (m.App(app_id="fine", session_rules=m.SessionRules(timeout_ms=1)), "timeout_ms"),
                          (m.App(app_id="fine", name="n" * 129), "128")):
         fails(CODE.INVALID_ARGUMENT,

@@ -10,7 +10,8 @@ enum AppRules {
   /// - Throws: INVALID_ARGUMENT that names the field.
   static func normalized(_ app: ProtoApp, created: Int64) throws(RPCError) -> ProtoApp {
     guard AppID(app.appID) != nil else {
-      throw IngestErrors.invalid("app_id", "must match ^[a-z0-9][a-z0-9_-]{0,63}$")
+      throw IngestErrors.invalid(
+        "app_id", "must match ^[a-z0-9][a-z0-9_-]{0,63}$; got \"\(app.appID.prefix(128))\"")
     }
     try checkLength("name", app.name)
     var app = app
