@@ -155,7 +155,9 @@ let package = Package(
       suite("Events", in: "Shared", ["Events", "Messages", "TestKit", protobuf]),
       suite("Store", in: "Shared", ["Store", "TestKit"]),
       suite("Subscription", in: "Shared", ["Subscription", "Messages", "TestKit", protobuf]),
-      suite("ServiceKit", in: "Shared", ["ServiceKit", "Messages", "TestKit", protobuf]),
+      suite("ServiceKit", in: "Shared", [
+        "ServiceKit", "Messages", "RPC", "RPCTransport", "TestKit", logging, protobuf,
+      ]),
       suite("Ingest", in: "Services", [
         "Ingest", "Events", "Messages", "RPC", "RPCTransport", "Store", "TestKit", crypto, logging,
         protobuf,

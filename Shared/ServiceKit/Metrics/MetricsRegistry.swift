@@ -1,3 +1,4 @@
+package import RPCTransport
 internal import Synchronization
 
 /// The figures of a process beyond those of its RPC server: read when somebody asks.
@@ -47,6 +48,14 @@ package final class MetricsRegistry: Sendable {
     }
   }
 
+  /// Everything in Prometheus' text format, with a server's figures where they are given.
+  package func text(_ statistics: ServerStatistics? = nil) -> String {
+    var text = PrometheusText()
+    if let statistics { text.add(statistics) }
+    text.add(all)
+    return text.text
+  }
+
   /// All, those of one name behind one another.
-  var all: [Metric] { metrics.withLock { $0 }.sorted { $0.name < $1.name } }
+  private var all: [Metric] { metrics.withLock { $0 }.sorted { $0.name < $1.name } }
 }

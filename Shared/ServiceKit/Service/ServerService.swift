@@ -41,12 +41,7 @@ struct ServerService: Service, CustomStringConvertible {
       authorizer: context.tokens, logger: context.logger)
     self.server = server
     let registry = context.metrics
-    metrics = MetricsServer {
-      var text = PrometheusText()
-      text.add(server.statistics)
-      text.add(registry.all)
-      return text.text
-    }
+    metrics = MetricsServer { registry.text(server.statistics) }
   }
 
   private static func standardHandlers(

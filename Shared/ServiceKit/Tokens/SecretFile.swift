@@ -12,20 +12,28 @@ package enum SecretFile {
 
   static let bytesMax = 4_096
 
-  /// Makes the file with mode 0600 and its content durable.
+  /// Puts the file in place with mode 0600, whole and durable, or not at all; an older one is replaced.
   ///
-  /// - Throws: `Problem` where it exists or cannot be written; a half-written file is removed.
-  package static func create(_ path: String, secret: String) throws(Problem) {
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw failure("cannot create", path) }
+  /// - Throws: `Problem` where it cannot be written.
+  package static func write(_ path: String, secret: String) throws(Problem) {
+    let temporary = "\(path).new"
+    unlink(temporary)
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw failure("cannot create", temporary) }
     let bytes = Array("\(secret)\n".utf8)
     // So short a write to a new file is not cut by signals; a full disk shows as a lesser count.
-    let written = write(descriptor, bytes, bytes.count)
+    #if canImport(Glibc)
+      let written = Glibc.write(descriptor, bytes, bytes.count)
+    #else
+      let written = Darwin.write(descriptor, bytes, bytes.count)
+    #endif
     let synced = fsync(descriptor)
     let closed = close(descriptor)
-    guard written == bytes.count, synced == 0, closed == 0 else {
+    guard
+      written == bytes.count, synced == 0, closed == 0, rename(temporary, path) == 0
+    else {
       let problem = failure("cannot write", path)
-      unlink(path)
+      unlink(temporary)
       throw problem
     }
   }
