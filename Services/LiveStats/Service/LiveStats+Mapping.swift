@@ -1,5 +1,6 @@
 import Events
 import Messages
+import Subscription
 
 /// GetSeries as a value.
 struct SeriesQuestion: Sendable {
@@ -59,12 +60,12 @@ func checkedInterval(_ interval: Int32) throws(LiveQuestionError) -> Int {
 extension LiveStatsService {
   /// - Parameter endMinute: behind the last minute that was asked for.
   static func info(
-    _ basis: LiveBasis, _ position: LogPosition, _ app: AppInfo, endMinute: Int64
+    _ basis: LiveBasis, _ position: LogPosition, _ calendar: AppCalendar, endMinute: Int64
   ) -> ProtoAnswerInfo {
     var info = ProtoAnswerInfo()
     info.asOfOffset = position.nextOffset
     info.asOfEventTimeMs = basis.latestEventMilliseconds
-    info.timeZone = app.calendar.identifier
+    info.timeZone = calendar.identifier
     info.definitionVersion = LiveLimits.definitionVersion
     info.eventsRead = basis.eventsRead
     info.excluded = [

@@ -2,43 +2,37 @@ package import Events
 package import Messages
 package import RPC
 package import Store
+import Subscription
 
 /// Answers what happens now, by the minute.
 package final class LiveStatsService: LiveStatsHandlers {
-  /// What live-stats knows of an app beside its events.
-  package struct AppInfo: Sendable {
-    package let calendar: AppCalendar
-
-    package init(calendar: AppCalendar) { self.calendar = calendar }
-  }
-
   private let store: Store
   private let view: LiveView
   private let hub: WatchHub
-  private let app: @Sendable (String) -> AppInfo?
+  private let calendar: @Sendable (String) -> AppCalendar?
   private let status: @Sendable () -> ProtoConsumerStatus
 
   /// - Parameters:
-  ///   - app: what is known of an app, nil for an unknown one.
+  ///   - calendar: of an app, nil for an unknown one.
   ///   - status: how far the log has been applied.
   package init(
     store: Store, view: LiveView, hub: WatchHub,
-    app: @escaping @Sendable (String) -> AppInfo?,
+    calendar: @escaping @Sendable (String) -> AppCalendar?,
     status: @escaping @Sendable () -> ProtoConsumerStatus
   ) {
     self.store = store
     self.view = view
     self.hub = hub
-    self.app = app
+    self.calendar = calendar
     self.status = status
   }
 
   package func getSeries(
     _ request: ProtoGetSeriesRequest, context: CallContext
   ) async throws -> ProtoGetSeriesResponse {
-    let (appID, info) = try known(request.appID, context)
+    let (appID, calendar) = try known(request.appID, context)
     return try await Self.mappingErrors {
-      let question = try SeriesQuestion(request, now: view.nowMilliseconds, info.calendar)
+      let question = try SeriesQuestion(request, now: view.nowMilliseconds, calendar)
       return try await store.readDetached { [view] connection in
         var reader = try view.reader(connection, appID: appID)
         let page = try reader.page(question.path)
@@ -47,7 +41,7 @@ package final class LiveStatsService: LiveStatsHandlers {
         return try ProtoGetSeriesResponse(
           points, compared ?? [],
           info: Self.info(
-            reader.basis, view.position(connection), info,
+            reader.basis, view.position(connection), calendar,
             endMinute: max(question.range.endMinute, question.comparison?.endMinute ?? 0)))
       }
     }
@@ -56,7 +50,7 @@ package final class LiveStatsService: LiveStatsHandlers {
   package func listPages(
     _ request: ProtoListPagesRequest, context: CallContext
   ) async throws -> ProtoListPagesResponse {
-    let (appID, info) = try known(request.appID, context)
+    let (appID, calendar) = try known(request.appID, context)
     return try await Self.mappingErrors {
       let question = try PagesQuestion(request, now: view.nowMilliseconds)
       return try await store.readDetached { [view] connection in
@@ -65,7 +59,7 @@ package final class LiveStatsService: LiveStatsHandlers {
         return try ProtoListPagesResponse(
           found.pages, pageCount: found.pageCount, visits: found.visits,
           info: Self.info(
-            reader.basis, view.position(connection), info,
+            reader.basis, view.position(connection), calendar,
             endMinute: question.minutes.upperBound))
       }
     }
@@ -75,7 +69,7 @@ package final class LiveStatsService: LiveStatsHandlers {
     _ request: ProtoWatchRequest, responses: ResponseWriter<ProtoWatchResponse>,
     context: CallContext
   ) async throws {
-    let (appID, info) = try known(request.appID, context)
+    let (appID, calendar) = try known(request.appID, context)
     let (path, interval, watcher) = try await Self.mappingErrors {
       let path = try checkedPath(request.pagePath)
       let interval = try checkedInterval(request.intervalMs)
@@ -93,7 +87,7 @@ package final class LiveStatsService: LiveStatsHandlers {
         ProtoWatchResponse(
           update,
           info: Self.info(
-            update.basis, update.position, info, endMinute: view.nowMinute + 1)))
+            update.basis, update.position, calendar, endMinute: view.nowMinute + 1)))
       seen = update.version
       let rest = Int64(interval) * 1_000_000 - (MonotonicClock.now - began)
       if rest > 0 { try await Task.sleep(nanoseconds: UInt64(rest)) }
@@ -110,11 +104,11 @@ package final class LiveStatsService: LiveStatsHandlers {
     status()
   }
 
-  private func known(_ requested: String, _ context: CallContext) throws -> (String, AppInfo) {
+  private func known(_ requested: String, _ context: CallContext) throws -> (String, AppCalendar) {
     let appID = try context.appID(requested: requested)
-    guard let info = app(appID) else {
+    guard let calendar = calendar(appID) else {
       throw LiveQuestionError.unknownApp(appID).status
     }
-    return (appID, info)
+    return (appID, calendar)
   }
 }

@@ -1,5 +1,6 @@
 import Events
 package import Store
+package import Subscription
 
 /// What live-stats shows now: the clock, what is kept, and how far the log has been read.
 package struct LiveView: Sendable {

@@ -1,3 +1,5 @@
+package import Subscription
+
 /// What the watchers of one app and page see: the newest points, each with the version in which it changed. Watchers of any
 /// speed are served from it: none of them has a queue.
 package struct WatchTopic {

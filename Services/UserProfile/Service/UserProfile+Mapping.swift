@@ -1,5 +1,6 @@
 import Events
 import Messages
+import Subscription
 
 /// GetPortrait as a value.
 struct PortraitQuestion: Sendable {
@@ -34,7 +35,7 @@ func checkedOpenID(_ openID: String) throws(ProfileQuestionError) -> String {
 
 extension UserProfileService {
   private static func info(
-    _ reader: ProfileReader, _ position: LogPosition, _ app: AppInfo, events: UInt64,
+    _ reader: ProfileReader, _ position: LogPosition, _ app: DirectoryApp, events: UInt64,
     excluded: ExcludedCounts
   ) -> ProtoAnswerInfo {
     var info = ProtoAnswerInfo()
@@ -56,13 +57,13 @@ extension UserProfileService {
 
   /// Of one user: all that happened so far, which is never over.
   static func info(
-    _ reader: ProfileReader, _ position: LogPosition, _ app: AppInfo, user: UserState
+    _ reader: ProfileReader, _ position: LogPosition, _ app: DirectoryApp, user: UserState
   ) -> ProtoAnswerInfo {
     info(reader, position, app, events: user.events, excluded: user.excluded)
   }
 
   static func info(
-    _ reader: ProfileReader, _ position: LogPosition, _ app: AppInfo, _ totals: DayTotals,
+    _ reader: ProfileReader, _ position: LogPosition, _ app: DirectoryApp, _ totals: DayTotals,
     days: ClosedRange<Int32>
   ) -> ProtoAnswerInfo {
     var info = info(reader, position, app, events: totals.events, excluded: totals.excluded)

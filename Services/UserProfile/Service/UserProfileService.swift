@@ -1,23 +1,13 @@
-package import Events
+import Events
 package import Messages
 package import RPC
 package import Store
+package import Subscription
 
 /// Answers who the users are.
 package final class UserProfileService: UserProfileHandlers {
-  /// What user-profile knows of an app beside its users.
-  package struct AppInfo: Sendable {
-    package let calendar: AppCalendar
-    package let session: SessionRules
-
-    package init(calendar: AppCalendar, session: SessionRules) {
-      self.calendar = calendar
-      self.session = session
-    }
-  }
-
   private let store: Store
-  private let app: @Sendable (String) -> AppInfo?
+  private let app: @Sendable (String) -> DirectoryApp?
   private let position: @Sendable (StoreConnection) throws -> LogPosition
   private let status: @Sendable () -> ProtoConsumerStatus
 
@@ -26,7 +16,7 @@ package final class UserProfileService: UserProfileHandlers {
   ///   - position: how far a snapshot of the store has come.
   ///   - status: how far the log has been applied.
   package init(
-    store: Store, app: @escaping @Sendable (String) -> AppInfo?,
+    store: Store, app: @escaping @Sendable (String) -> DirectoryApp?,
     position: @escaping @Sendable (StoreConnection) throws -> LogPosition,
     status: @escaping @Sendable () -> ProtoConsumerStatus
   ) {
@@ -41,7 +31,7 @@ package final class UserProfileService: UserProfileHandlers {
   ) async throws -> ProtoProfile {
     let appID = try context.appID(requested: request.appID)
     return try await Self.mappingErrors {
-      let info = try known(appID)
+      let app = try known(appID)
       let openID = try checkedOpenID(request.openID)
       return try await store.readDetached { [position] connection in
         let reader = try ProfileReader(connection, appID: appID)
@@ -49,8 +39,8 @@ package final class UserProfileService: UserProfileHandlers {
           throw ProfileQuestionError.unknownUser(openID)
         }
         return ProtoProfile(
-          user, openID: openID, rules: info.session,
-          info: Self.info(reader, try position(connection), info, user: user))
+          user, openID: openID, rules: app.sessionRules,
+          info: Self.info(reader, try position(connection), app, user: user))
       }
     }
   }
@@ -60,7 +50,7 @@ package final class UserProfileService: UserProfileHandlers {
   ) async throws -> ProtoGetPortraitResponse {
     let appID = try context.appID(requested: request.appID)
     return try await Self.mappingErrors {
-      let info = try known(appID)
+      let app = try known(appID)
       let question = try PortraitQuestion(request)
       return try await store.readDetached { [position] connection in
         let reader = try ProfileReader(connection, appID: appID)
@@ -68,7 +58,7 @@ package final class UserProfileService: UserProfileHandlers {
         return ProtoGetPortraitResponse(
           question, active: portrait.active, new: portrait.new,
           info: Self.info(
-            reader, try position(connection), info, try reader.totals(question.days),
+            reader, try position(connection), app, try reader.totals(question.days),
             days: question.days))
       }
     }
@@ -80,8 +70,8 @@ package final class UserProfileService: UserProfileHandlers {
     status()
   }
 
-  private func known(_ appID: String) throws(ProfileQuestionError) -> AppInfo {
-    guard let info = app(appID) else { throw .unknownApp(appID) }
-    return info
+  private func known(_ appID: String) throws(ProfileQuestionError) -> DirectoryApp {
+    guard let found = app(appID) else { throw .unknownApp(appID) }
+    return found
   }
 }

@@ -18,8 +18,11 @@ package enum ExclusionReason: UInt8, CaseIterable, Sendable {
 package struct DefaultExclusions: Sendable {
   private let scenes: SceneTable
 
+  /// - Parameter scenes: of the app's platform.
+  package init(scenes: SceneTable) { self.scenes = scenes }
+
   /// - Parameter platform: the app's: `wechat`, `alipay`, `other`.
-  package init(platform: String) { scenes = SceneTable.of(platform: platform) }
+  package init(platform: String) { self.init(scenes: SceneTable.of(platform: platform)) }
 
   /// nil: the event counts. Cost: one hash where a scene is set.
   package func reason(for context: EventContext) -> ExclusionReason? {

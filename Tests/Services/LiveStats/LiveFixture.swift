@@ -4,6 +4,7 @@ import LiveStats
 import Logging
 import Messages
 import Store
+import Subscription
 import SwiftProtobuf
 import Synchronization
 import TestKit

@@ -1,0 +1,33 @@
+import Events
+package import Store
+package import Subscription
+import Synchronization
+
+/// Gives the log's batches to the applier.
+package final class ProfileConsumer: LogConsumer {
+  /// Taken within a transaction, or with nothing else held.
+  private let lock = Mutex(())
+  // Touched under `lock` only. A Mutex cannot hold it: the connection beside it belongs to the caller's thread.
+  private nonisolated(unsafe) let applier = ProfileApplier()
+
+  package init() {}
+
+  package func apply(_ batch: LogBatch, in connection: StoreConnection) throws {
+    try lock.withLock { _ in
+      try applier.apply(
+        appID: batch.app.appID, batch.reader, message: batch.message, clock: batch.clock,
+        connection: connection
+      ) {
+        ProfileApplier.AppRules(
+          calendar: batch.app.calendar, session: batch.app.sessionRules,
+          exclusions: DefaultExclusions(scenes: batch.app.scenes))
+      }
+    }
+  }
+
+  package func willCommit(_ next: LogPosition, in connection: StoreConnection) throws {
+    try lock.withLock { _ in try applier.flush(connection) }
+  }
+
+  package func didRollBack() { lock.withLock { _ in applier.discard() } }
+}
