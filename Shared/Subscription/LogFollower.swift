@@ -82,7 +82,7 @@ package final class LogFollower: Sendable {
       if let poison = store.poison { throw poison }
       if let error = cause as? StoreError, error.isFinal { throw error }
       // A record that cannot be applied does not make its connection a good one.
-      if wasConnected, cause is RPCError || position != before { backoff.reset() }
+      if wasConnected, Self.isPeersEnd(cause) || position != before { backoff.reset() }
       log(cause, isRepeated: isKnown && !wasConnected)
       isKnown = !wasConnected
       try await Task.sleep(for: .milliseconds(backoff.nextMilliseconds()))
@@ -91,10 +91,18 @@ package final class LogFollower: Sendable {
 
   /// A peer that is down is said once, a record that cannot be applied each time.
   private func log(_ cause: any Error, isRepeated: Bool) {
-    let level: Logger.Level = cause is RPCError ? (isRepeated ? .debug : .warning) : .error
+    let level: Logger.Level = Self.isPeersEnd(cause) ? (isRepeated ? .debug : .warning) : .error
     logger.log(
       level: level, "the log's stream broke",
       metadata: ["error": "\(cause)", "next_offset": "\(position.nextOffset)"])
+  }
+
+  /// Whether ingest or the way to it went away, rather than that something of the log cannot be applied.
+  private static func isPeersEnd(_ cause: any Error) -> Bool {
+    switch cause {
+    case is RPCError, LogFault.ended, LogFault.silent: true
+    default: false
+    }
   }
 
   /// One stream, until it breaks; returns why.
