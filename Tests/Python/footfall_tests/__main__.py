@@ -25,7 +25,7 @@ class World:
             try:
                 self.values[name] = make()
             except Exception as error:
-                self.failures[name] = f"{type(error).__name__}: {error}"
+                self.failures[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
                 raise
         return self.values[name]
 
