@@ -101,14 +101,14 @@ static size_t context(const struct device* device, uint64_t number, uint8_t* out
   return p - out;
 }
 
-static size_t event(uint64_t sequence, uint64_t time_ms, uint8_t* out) {
+static size_t event(uint64_t device, uint64_t sequence, uint64_t time_ms, uint8_t* out) {
   char text[64];
   uint8_t* p = out;
   uint64_t kind = sequence % 10;
   const char* name = kind < 5 ? "$page_view" : kind < 8 ? "$page_leave" : kind == 8 ? "add_to_cart" : "purchase";
   p = put_text(p, 1, name);
   p = put_number(p, 2, time_ms);
-  snprintf(text, sizeof text, "pages/product/detail%llu", (unsigned long long)(sequence % pages));
+  snprintf(text, sizeof text, "pages/product/detail%llu", (unsigned long long)((sequence * 13 + device) % pages));
   p = put_text(p, 3, text);
   p = put_number(p, 4, sequence);
   if (kind >= 5 && kind < 8) return put_integer_field(p, "stay_ms", 1500 + sequence % 4000) - out;
@@ -147,7 +147,7 @@ static size_t collect_request(void* state, int connection, int lane, uint8_t* ou
   p = put_bytes(p, 2, scratch, context(device, number, scratch));
   for (int i = 0; i < collect->options.batch_events; i++) {
     uint64_t time_ms = end_ms - (uint64_t)(collect->options.batch_events - i) * 50;
-    p = put_bytes(p, 3, scratch, event(device->next_sequence++, time_ms, scratch));
+    p = put_bytes(p, 3, scratch, event(number, device->next_sequence++, time_ms, scratch));
   }
   p = put_number(p, 4, now_ms);
   p = put_text(p, 5, device->device_id);

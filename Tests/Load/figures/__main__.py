@@ -6,6 +6,8 @@ import sys
 import tempfile
 import time
 
+import grpc
+
 from footfall_tests.suite import Messages
 
 from . import rpc, services
@@ -47,7 +49,7 @@ def main():
             try:
                 RUNS[name](world, options.short)
                 passed += 1
-            except (Wrong, AssertionError, RuntimeError) as error:
+            except (Wrong, AssertionError, RuntimeError, grpc.RpcError) as error:
                 failed += 1
                 print(f"WRONG {name}: {error}", file=sys.stderr, flush=True)
             print(f"{name}: {time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)

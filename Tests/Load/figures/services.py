@@ -15,6 +15,8 @@ APP = "load"
 SCOPES = ["ingest:write", "ingest:import", "query:read", "live:read", "profile:read"]
 COLLECT = "/footfall.ingest.v1.Ingest/Collect"
 BATCH_EVENTS = 20
+CONNECTIONS, LANES_PER_CONNECTION, USERS = 32, 8, 20_000
+LANES = CONNECTIONS * LANES_PER_CONNECTION
 
 
 class Running:
@@ -38,10 +40,10 @@ class Running:
     def __exit__(self, *_):
         self.suite.stop(self.world.keep)
 
-    def collect(self, batches, *arguments, connections=32, lanes=8, run="load", users=20_000):
+    def collect(self, batches, *arguments, connections=CONNECTIONS, lanes=LANES_PER_CONNECTION, run="load"):
         return load(
             "collect", self.suite.ports["ingest"], COLLECT, "--connections", connections, "--lanes", lanes, "--calls",
-            batches, "--batch-events", BATCH_EVENTS, "--app", APP, "--run", run, "--users", users, *arguments,
+            batches, "--batch-events", BATCH_EVENTS, "--app", APP, "--run", run, "--users", USERS, *arguments,
             token=self.token)
 
     def whole_range(self):
@@ -224,7 +226,8 @@ def profile(world, short):
         sent = running.collect(batches, "--days", 20)
         running.suite.wait_caught_up_one("user-profile", running.token, seconds=300)
         m = world.messages.profile
-        requests = [m.GetProfileRequest(app_id=APP, open_id=f"load-u{number:07}") for number in range(0, 200)]
+        # The first user of each of the client's lanes: those have certainly sent a batch.
+        requests = [m.GetProfileRequest(app_id=APP, open_id=f"load-u{lane * (USERS // LANES):07}") for lane in range(200)]
 
         def whole(answers):
             for request, answer in zip(requests, answers):
