@@ -3,13 +3,15 @@ import Messages
 import Testing
 
 @Suite struct ImportPiecesTests {
-  private func mapped(_ user: String, _ channel: String, _ time: Int64) -> MappedEvent {
+  private func mapped(
+    _ user: String, _ channel: String, _ time: Int64, size: Int = 50
+  ) -> MappedEvent {
     var event = ProtoEvent()
     event.name = "visit"
     event.timeMs = time
     event.context.openID = user
     event.context.campaignSource = channel
-    return MappedEvent(line: Int(time), row: [], event: event)
+    return MappedEvent(line: Int(time), row: [], size: size, event: event)
   }
 
   private func flatten(_ batches: [ImportBatch]) -> [String: [Int64]] {
@@ -49,6 +51,14 @@ import Testing
     #expect(together[0].request.context.openID == "u")
     #expect(
       together[0].request.events.map(\.context.campaignSource) == (1...20).map { "c\($0)" })
+  }
+
+  @Test("A batch of long rows stays below the bound of a message")
+  func longRows() {
+    let events = (1...100).map { mapped("u", "c", Int64($0), size: 200_000) }
+    let batches = BatchBuilder.batches(of: events, appID: "", eventsMax: 500)
+    #expect(batches.map(\.request.events.count) == Array(repeating: 2, count: 50))
+    #expect(batches.flatMap { $0.origins.map(\.line) } == Array(1...100))
   }
 
   @Test("A row has the same name in every import, equal rows have different ones")

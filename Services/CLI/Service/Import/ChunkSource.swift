@@ -12,8 +12,8 @@ package struct ImportChunk {
 package final class ChunkSource {
   /// Bounds of a chunk: events of one user are brought together within it.
   package struct Limits: Sendable {
-    package var rows = 5_000
-    package var bytes = 2_097_152
+    package var rows = 20_000
+    package var bytes = 8_388_608
     package var eventsPerBatch = 500
     package init() {}
   }
@@ -66,7 +66,7 @@ package final class ChunkSource {
       let kept = keepsRows ? next.bytes : []
       switch map(next) {
       case .success(let event):
-        events.append(MappedEvent(line: next.line, row: kept, event: event))
+        events.append(MappedEvent(line: next.line, row: kept, size: next.bytes.count, event: event))
       case .failure(let problem):
         closing.problems.append(RowProblem(line: next.line, row: kept, problem: problem))
       }

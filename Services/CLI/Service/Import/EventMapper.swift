@@ -5,12 +5,15 @@ package struct MappedEvent: Sendable {
   package let line: Int
   /// The row as it stands in the file, for the file of rejects. Empty where there is none.
   package let row: [UInt8]
+  /// Bytes of the row: about what the event takes in a message.
+  package let size: Int
   /// Complete, with its whole context.
   package var event: ProtoEvent
 
-  package init(line: Int, row: [UInt8], event: ProtoEvent) {
+  package init(line: Int, row: [UInt8], size: Int, event: ProtoEvent) {
     self.line = line
     self.row = row
+    self.size = size
     self.event = event
   }
 }

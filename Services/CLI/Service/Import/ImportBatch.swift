@@ -59,6 +59,8 @@ package struct RowProblem: Sendable {
 package enum BatchBuilder {
   /// Below this many events to a context the batches are not cut by context.
   private static let eventsPerContextMin = 4
+  /// Bytes of rows in a batch, but for one row: field names may double them, and a message has at most 4 MiB.
+  private static let rowBytesMax = 524_288
 
   package static func batches(
     of events: [MappedEvent], appID: String, eventsMax: Int
@@ -77,17 +79,36 @@ package enum BatchBuilder {
       let runs = runs(of: own)
       if own.count >= runs.count * eventsPerContextMin || runs.count == 1 {
         for run in runs {
-          for part in run.chunked(by: eventsMax) {
+          for part in cut(run, eventsMax) {
             batches.append(shared(part, appID: appID))
           }
         }
       } else {
-        for part in own[...].chunked(by: eventsMax) {
+        for part in cut(own[...], eventsMax) {
           batches.append(apart(part, user: user, appID: appID))
         }
       }
     }
     return batches
+  }
+
+  /// Parts of at most `eventsMax` events and, but for single ones, `rowBytesMax` bytes.
+  private static func cut(
+    _ events: ArraySlice<MappedEvent>, _ eventsMax: Int
+  ) -> [ArraySlice<MappedEvent>] {
+    var parts: [ArraySlice<MappedEvent>] = []
+    var begin = events.startIndex
+    var bytes = 0
+    for index in events.indices {
+      let isFull = index - begin >= eventsMax || bytes + events[index].size > rowBytesMax
+      if isFull && index > begin {
+        parts.append(events[begin..<index])
+        (begin, bytes) = (index, 0)
+      }
+      bytes += events[index].size
+    }
+    parts.append(events[begin...])
+    return parts
   }
 
   private static func runs(of events: [MappedEvent]) -> [ArraySlice<MappedEvent>] {
@@ -131,13 +152,5 @@ package enum BatchBuilder {
     request.appID = appID
     request.import = true
     return request
-  }
-}
-
-extension ArraySlice {
-  func chunked(by size: Int) -> [ArraySlice<Element>] {
-    stride(from: startIndex, to: endIndex, by: size).map { begin in
-      self[begin..<Swift.min(begin + size, endIndex)]
-    }
   }
 }
