@@ -49,8 +49,8 @@ struct KeyedHash: Sendable {
       index &+= 16
     }
     let (a, b) = tail(bytes, from: index)
-    return mix(
-      mix(a ^ 0x8ebc_6af0_9c88_c6e3 ^ factor, b ^ state), UInt64(bytes.count) ^ 0x5899_65cc_7537_4cc3)
+    let body = mix(a ^ 0x8ebc_6af0_9c88_c6e3 ^ factor, b ^ state)
+    return mix(body, UInt64(bytes.count) ^ 0x5899_65cc_7537_4cc3)
   }
 
   /// The last 1-16 bytes as two words, padded with zeros: the length, mixed in at the end, tells them apart.

@@ -137,8 +137,16 @@ final class DeviceCache {
 
   private func unlink(_ slot: Int32) {
     let entry = entries[Int(slot)]
-    if entry.newer == Self.none { newest = entry.older } else { entries[Int(entry.newer)].older = entry.older }
-    if entry.older == Self.none { oldest = entry.newer } else { entries[Int(entry.older)].newer = entry.newer }
+    if entry.newer == Self.none {
+      newest = entry.older
+    } else {
+      entries[Int(entry.newer)].older = entry.older
+    }
+    if entry.older == Self.none {
+      oldest = entry.newer
+    } else {
+      entries[Int(entry.older)].newer = entry.newer
+    }
   }
 
   private func memory(_ slot: Int32) -> UnsafeMutableRawPointer {

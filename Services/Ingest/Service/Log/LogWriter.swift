@@ -12,7 +12,8 @@ final class LogWriter: Sendable {
   private enum Job: Sendable {
     case batch(PreparedBatch, BatchReply)
     /// A change of apps or tokens. Its second half runs once the transaction is on disk, or has failed.
-    case change(@Sendable (LogAppender, StoreConnection) throws -> Void, @Sendable ((any Error)?) -> Void)
+    case change(
+      @Sendable (LogAppender, StoreConnection) throws -> Void, @Sendable ((any Error)?) -> Void)
 
     var byteCount: Int {
       switch self {
