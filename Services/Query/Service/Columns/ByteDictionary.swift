@@ -1,0 +1,149 @@
+/// Strings of bytes in first-seen order: a string's code is its position. Code 0 is the empty string and means missing.
+///
+/// Open addressing over one arena: a look-up of a known string allocates nothing.
+struct ByteDictionary: Sendable {
+  private var arena: [UInt8] = []
+  /// `ends[code]`: where the string ends in the arena; it begins where the one before ends.
+  private var ends: [Int] = [0]
+  private var hashes: [UInt32] = [0]
+  /// Code, or 0 where the slot is free. Its size is a power of two, at least twice the count.
+  private var slots: [UInt32] = Array(repeating: 0, count: 16)
+
+  init() {}
+
+  /// One more than the highest code.
+  var count: Int { ends.count }
+
+  /// Bytes of memory, about.
+  var byteCount: Int { arena.capacity + ends.capacity * 8 + hashes.capacity * 4 + slots.count * 4 }
+
+  /// The code of a string, given anew where it has none.
+  mutating func code(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+    if bytes.isEmpty { return 0 }
+    let hash = ByteHash.hash(bytes)
+    if let found = find(bytes, hash) { return found }
+    return insert(bytes, hash)
+  }
+
+  /// The code of a string, nil where it was never seen.
+  func existing(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
+    bytes.isEmpty ? 0 : find(bytes, ByteHash.hash(bytes))
+  }
+
+  func existing(_ text: String) -> UInt32? {
+    var text = text
+    return text.withUTF8 { existing(UnsafeRawBufferPointer($0)) }
+  }
+
+  mutating func code(_ text: String) -> UInt32 {
+    var text = text
+    return text.withUTF8 { code(UnsafeRawBufferPointer($0)) }
+  }
+
+  /// The string of a code as text. Precondition: the code was given by this dictionary.
+  func text(_ code: UInt32) -> String { withBytes(code) { String(decoding: $0, as: UTF8.self) } }
+
+  func withBytes<T>(_ code: UInt32, _ body: (UnsafeRawBufferPointer) throws -> T) rethrows -> T {
+    let range = range(Int(code))
+    return try arena.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[range])) }
+  }
+
+  private func range(_ code: Int) -> Range<Int> {
+    precondition(code < ends.count, "a code of another dictionary")
+    return code == 0 ? 0..<0 : ends[code - 1]..<ends[code]
+  }
+
+  private func find(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32) -> UInt32? {
+    let mask = slots.count - 1
+    var slot = Int(hash) & mask
+    while slots[slot] != 0 {
+      let code = slots[slot]
+      if hashes[Int(code)] == hash, equals(Int(code), bytes) { return code }
+      slot = (slot + 1) & mask
+    }
+    return nil
+  }
+
+  private func equals(_ code: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    let range = ends[code - 1]..<ends[code]
+    guard range.count == bytes.count else { return false }
+    return arena.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]).elementsEqual(bytes) }
+  }
+
+  private mutating func insert(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32) -> UInt32 {
+    precondition(ends.count < Int(UInt32.max), "a dictionary holds at most 2^32 strings")
+    let code = UInt32(ends.count)
+    arena.append(contentsOf: bytes)
+    ends.append(arena.count)
+    hashes.append(hash)
+    if ends.count * 2 > slots.count { grow() } else { place(code, hash) }
+    return code
+  }
+
+  private mutating func place(_ code: UInt32, _ hash: UInt32) {
+    let mask = slots.count - 1
+    var slot = Int(hash) & mask
+    while slots[slot] != 0 { slot = (slot + 1) & mask }
+    slots[slot] = code
+  }
+
+  private mutating func grow() {
+    slots = Array(repeating: 0, count: slots.count * 2)
+    for code in 1..<ends.count { place(UInt32(code), hashes[code]) }
+  }
+}
+
+extension ByteDictionary {
+  /// The strings of these codes, to be stored: for each its length (4 bytes, little-endian) and its bytes.
+  func encode(_ codes: Range<Int>) -> [UInt8] {
+    precondition(codes.lowerBound >= 1 && codes.upperBound <= count)
+    var writer = ByteWriter()
+    for code in codes {
+      withBytes(UInt32(code)) {
+        writer.append(UInt32($0.count))
+        writer.append($0)
+      }
+    }
+    return writer.bytes
+  }
+
+  /// Adds what `encode` gave, in the same order.
+  mutating func append(encoded bytes: UnsafeRawBufferPointer) throws(FormatError) {
+    var reader = ByteReader(bytes)
+    while !reader.isAtEnd {
+      let length = Int(try reader.uint32())
+      let before = count
+      let code = code(try reader.take(length))
+      guard Int(code) == before else { throw FormatError("a dictionary holds a string twice") }
+    }
+  }
+}
+
+/// A hash of short strings, seeded by the process so that nobody can choose colliding ones.
+enum ByteHash {
+  private static let seed = UInt64.random(in: 1...UInt64.max)
+  private static let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
+
+  @inline(__always)
+  static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+    var state = seed ^ (UInt64(bytes.count) &* prime)
+    var offset = 0
+    while offset + 8 <= bytes.count {
+      state = mix(state ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+      offset += 8
+    }
+    var rest: UInt64 = 0
+    while offset < bytes.count {
+      rest = rest << 8 | UInt64(bytes[offset])
+      offset += 1
+    }
+    state = mix(state ^ rest)
+    return UInt32(truncatingIfNeeded: state ^ state >> 32)
+  }
+
+  @inline(__always)
+  private static func mix(_ value: UInt64) -> UInt64 {
+    let product = (value ^ seed).multipliedFullWidth(by: prime)
+    return product.high ^ product.low
+  }
+}

@@ -1,0 +1,68 @@
+/// The events of one local day of one app as columns, ordered by user, time, sequence number and log offset.
+struct DayColumns: Sendable {
+  /// Number of the local day (days since 1970-01-01).
+  var day: Int32
+  /// When the day begins, ms since 1970: `time` counts from it.
+  var beginMilliseconds: Int64
+  /// The distinct users, ascending.
+  var users: [UInt32] = []
+  /// `userEnds[i]`: the row behind the last one of `users[i]`.
+  var userEnds: [UInt32] = []
+  var time: [UInt32] = []
+  /// Empty where nobody needs it: all numbers of the day are 0, or the day is only read.
+  var sequence: [UInt64] = []
+  var event: [UInt32] = []
+  var page: [UInt32] = []
+  var context: [UInt32] = []
+  var flags: [UInt8] = []
+  /// `ContextColumns.count` words per context.
+  var contextWords: [UInt32] = []
+  /// By field.
+  var fields: [UInt32: FieldColumn] = [:]
+
+  init(day: Int32, beginMilliseconds: Int64) {
+    self.day = day
+    self.beginMilliseconds = beginMilliseconds
+  }
+
+  var count: Int { time.count }
+
+  /// Rows of the user at a position of `users`.
+  func rows(ofUserAt position: Int) -> Range<Int> {
+    let begin = position == 0 ? 0 : Int(userEnds[position - 1])
+    return begin..<Int(userEnds[position])
+  }
+
+  /// Positions of `users` whose user lies in a range.
+  func positions(of range: Range<UInt32>) -> Range<Int> {
+    let lower = users.partitioningIndex { $0 >= range.lowerBound }
+    let upper = users.partitioningIndex { $0 >= range.upperBound }
+    return lower..<upper
+  }
+
+  /// Bytes of memory, about.
+  var byteCount: Int {
+    let fieldBytes = fields.values.reduce(0) { $0 + $1.rows.count * 12 }
+    return users.count * 8 + count * 17 + sequence.count * 8 + contextWords.count * 4 + fieldBytes
+  }
+}
+
+/// One field of the events of a day: only the rows that have it.
+struct FieldColumn: Sendable {
+  /// Ascending. A row appears once.
+  var rows: [UInt32] = []
+  var values: [UInt64] = []
+}
+
+extension Array {
+  /// The first index at which the condition holds, where it holds from there to the end.
+  func partitioningIndex(_ holds: (Element) -> Bool) -> Int {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if holds(self[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+}

@@ -1,0 +1,18 @@
+package import Events
+
+/// What the log says of an app, as far as reports need it.
+package struct AppDefinition: Sendable, Equatable {
+  package let appID: String
+  /// `wechat`, `alipay`, `other`: which table of scenes holds.
+  package let platform: String
+  /// IANA name.
+  package let timeZone: String
+  package let sessionRules: SessionRules
+
+  package init(appID: String, platform: String, timeZone: String, sessionRules: SessionRules) {
+    self.appID = appID
+    self.platform = platform
+    self.timeZone = timeZone
+    self.sessionRules = sessionRules
+  }
+}

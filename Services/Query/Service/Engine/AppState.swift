@@ -1,0 +1,76 @@
+import Events
+import Synchronization
+
+/// One app of the engine.
+final class AppState: Sendable {
+  /// Its number in the file.
+  let id: Int64
+  let appID: String
+  let tables: Mutex<AppTables>
+
+  init(id: Int64, definition: AppDefinition, calendar: AppCalendar) {
+    self.id = id
+    appID = definition.appID
+    tables = Mutex(AppTables(definition: definition, calendar: calendar))
+  }
+
+  /// The texts of codes of a dictionary. Takes the lock once.
+  func texts(_ kind: DictionaryKind, _ codes: some Sequence<UInt32>) -> [String] {
+    tables.withLock { tables in codes.map { tables[kind].text($0) } }
+  }
+
+  func code(_ kind: DictionaryKind, of text: String) -> UInt32? {
+    tables.withLock { $0[kind].existing(text) }
+  }
+}
+
+/// What one query sees of an app: it does not change while the query runs.
+struct AppSnapshot: Sendable {
+  let app: AppState
+  let definition: AppDefinition
+  let calendar: AppCalendar
+  /// Unsealed rows, in the order of the log.
+  let buffers: [SealedRows]
+  let segments: [Int32: Segment]
+  let times: UserTimes
+  /// One more than the highest code of a user.
+  let userCount: Int
+  let fieldCount: Int
+  let position: AppliedPosition
+  /// 0: no events.
+  let lastEventMilliseconds: Int64
+
+  var rules: SessionRules { definition.sessionRules }
+
+  /// Takes the parts that are shared without copying; what is written after it is copied then, a buffer or a chunk at a
+  /// time.
+  init(_ app: AppState, position: AppliedPosition) {
+    self = app.tables.withLock { AppSnapshot(app, $0, position) }
+  }
+
+  private init(_ app: AppState, _ tables: borrowing AppTables, _ position: AppliedPosition) {
+    self.app = app
+    self.position = position
+    definition = tables.definition
+    calendar = tables.calendar
+    buffers = tables.frozen + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail)])
+    segments = tables.segments
+    times = tables.times
+    userCount = tables[.users].count
+    fieldCount = tables[.fields].count
+    lastEventMilliseconds = tables.lastEventMilliseconds
+  }
+}
+
+/// How far the log has been applied.
+package struct AppliedPosition: Sendable, Equatable {
+  /// The next offset to apply.
+  package var nextOffset: UInt64
+  /// Receipt time of the last record, ms since 1970.
+  package var receivedMilliseconds: Int64
+
+  package init(nextOffset: UInt64 = 0, receivedMilliseconds: Int64 = 0) {
+    self.nextOffset = nextOffset
+    self.receivedMilliseconds = receivedMilliseconds
+  }
+}

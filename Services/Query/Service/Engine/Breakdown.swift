@@ -1,0 +1,156 @@
+import Events
+
+/// A value of a breakdown's field in small.
+struct BreakdownKey: Hashable, Sendable {
+  enum Kind: UInt8, Sendable { case missing, text, integer, double, boolean }
+
+  let kind: Kind
+  let bits: UInt64
+
+  static let missing = BreakdownKey(kind: .missing, bits: 0)
+}
+
+/// A breakdown made ready for an app: gives each row of a day the number of its value.
+final class Breakdown {
+  /// Distinct values in first-seen order.
+  private(set) var keys: [BreakdownKey] = []
+  private var numbers: [BreakdownKey: Int32] = [:]
+  private let source: FieldSource
+  private let app: AppState
+
+  var fieldCodes: Set<UInt32> { source.fieldCodes }
+
+  init(_ field: String, app: AppState) throws(QueryError) {
+    source = try FieldSource(field, in: app, asked: "breakdown")
+    self.app = app
+  }
+
+  private func number(_ key: BreakdownKey) -> Int32 {
+    if let known = numbers[key] { return known }
+    let number = Int32(keys.count)
+    keys.append(key)
+    numbers[key] = number
+    return number
+  }
+
+  /// The number of each row's value.
+  ///
+  /// - Throws: RESOURCE_EXHAUSTED where the field has more values than a breakdown may.
+  func values(_ day: DayColumns) throws(QueryError) -> [Int32] {
+    let result = numbers(day)
+    guard keys.count <= Limits.breakdownValuesMax else {
+      throw QueryError(
+        .resourceExhausted,
+        "breakdown: the field has more than \(Limits.breakdownValuesMax) values")
+    }
+    return result
+  }
+
+  private func numbers(_ day: DayColumns) -> [Int32] {
+    switch source {
+    case .event: return codes(day.event)
+    case .page: return codes(day.page)
+    case .user: return users(day)
+    case .releaseChannel:
+      return day.flags.map {
+        let channel = UInt64(RowFlags(rawValue: $0).traffic.channel)
+        return number(BreakdownKey(kind: .text, bits: channel))
+      }
+    case .context(let position, let type):
+      let column = stride(from: position, to: day.contextWords.count, by: ContextColumns.count)
+      let perContext = column.map { index in
+        let word = day.contextWords[index]
+        let kind: BreakdownKey.Kind = type == .text ? .text : .integer
+        return number(word == 0 ? .missing : BreakdownKey(kind: kind, bits: UInt64(word)))
+      }
+      return day.context.map { perContext[Int($0)] }
+    case .fields(let codes): return fields(day, codes)
+    }
+  }
+
+  private func codes(_ column: [UInt32]) -> [Int32] {
+    var known = [Int32](repeating: -1, count: Int(column.max() ?? 0) + 1)
+    return column.map { code in
+      if known[Int(code)] < 0 {
+        known[Int(code)] = number(
+          code == 0 ? .missing : BreakdownKey(kind: .text, bits: UInt64(code)))
+      }
+      return known[Int(code)]
+    }
+  }
+
+  private func users(_ day: DayColumns) -> [Int32] {
+    var result = [Int32](repeating: 0, count: day.count)
+    for position in day.users.indices {
+      let number = number(BreakdownKey(kind: .text, bits: UInt64(day.users[position])))
+      for row in day.rows(ofUserAt: position) { result[row] = number }
+    }
+    return result
+  }
+
+  private func fields(
+    _ day: DayColumns, _ codes: [(code: UInt32, kind: BatchField.Kind)]
+  ) -> [Int32] {
+    var result = [Int32](repeating: number(.missing), count: day.count)
+    for (code, kind) in codes {
+      guard let column = day.fields[code] else { continue }
+      let kind: BreakdownKey.Kind =
+        switch kind {
+        case .text: .text
+        case .integer: .integer
+        case .double: .double
+        case .boolean: .boolean
+        case .missing: .missing
+        }
+      for (index, row) in column.rows.enumerated() {
+        result[Int(row)] = number(BreakdownKey(kind: kind, bits: column.values[index]))
+      }
+    }
+    return result
+  }
+
+  /// A value as an answer holds it; nil: missing.
+  func value(_ number: Int32) -> FieldValue? {
+    let key = keys[Int(number)]
+    switch key.kind {
+    case .missing: return nil
+    case .integer: return .integer(Int64(bitPattern: key.bits))
+    case .double: return .double(Double(bitPattern: key.bits))
+    case .boolean: return .boolean(key.bits != 0)
+    case .text: return .text(text(key.bits))
+    }
+  }
+
+  private func text(_ bits: UInt64) -> String {
+    let code = UInt32(truncatingIfNeeded: bits)
+    switch source {
+    case .event: return app.texts(.events, [code])[0]
+    case .page: return app.texts(.pages, [code])[0]
+    case .user: return app.texts(.users, [code])[0]
+    case .releaseChannel: return ReleaseChannel(rawValue: UInt8(truncatingIfNeeded: code))?.name ?? ""
+    case .context, .fields: return app.texts(.values, [code])[0]
+    }
+  }
+}
+
+extension FieldValue {
+  /// An order of all values: by type, then by value. For breaking ties.
+  static func isBefore(_ a: FieldValue?, _ b: FieldValue?) -> Bool {
+    switch (a, b) {
+    case (.text(let a)?, .text(let b)?): a < b
+    case (.boolean(let a)?, .boolean(let b)?): !a && b
+    case (.integer?, .integer?), (.integer?, .double?), (.double?, .integer?), (.double?, .double?):
+      a.flatMap { a in b.map { ValueTest.order(a, $0) < 0 } } ?? false
+    default: rank(a) < rank(b)
+    }
+  }
+
+  private static func rank(_ value: FieldValue?) -> Int {
+    switch value {
+    case .text?: 0
+    case .integer?, .double?: 1
+    case .boolean?: 2
+    case nil: 3
+    }
+  }
+}

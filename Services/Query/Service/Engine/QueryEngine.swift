@@ -1,0 +1,128 @@
+package import Store
+import Events
+import Synchronization
+
+/// The store of reports: applies the log, keeps columns, answers what `Reports` ask. Knows no RPC.
+///
+/// One thread applies (`apply`, `willCommit`, `didCommit`), one merges (`mergeIfDue`); any number ask.
+package final class QueryEngine: Sendable {
+  let store: Store
+  let cache: DayCache
+  private let state: Mutex<State>
+  private let queries = Atomic<Int>(0)
+  /// Held while rows become visible, so that a snapshot has all rows before its offset and no others.
+  private let position: Mutex<AppliedPosition>
+  let retired = Mutex<[RetiredSegment]>([])
+  /// One merge at a time.
+  let merging = Mutex(())
+
+  private struct State {
+    var apps: [String: AppState] = [:]
+    /// Defined in the transaction that is being made.
+    var newApps: [String] = []
+  }
+
+  /// A replaced segment whose columns may still be read.
+  struct RetiredSegment: Sendable {
+    let id: Int64
+    weak var segment: Segment?
+  }
+
+  /// Reads what an earlier run left.
+  ///
+  /// - Throws: `FormatError` where the file holds something damaged or of an unknown version.
+  package init(store: Store, cacheBytesMax: Int? = nil) throws {
+    Limits.assertRelations()
+    self.store = store
+    cache = DayCache(bytesMax: cacheBytesMax ?? Limits.cacheBytesDefault)
+    try store.write { try SegmentTable.deleteIdle(in: $0) }
+    let restored = try store.read { connection in
+      (try EngineFile.loadApps(connection), try EngineFile.loadPosition(connection))
+    }
+    state = Mutex(State(apps: Dictionary(uniqueKeysWithValues: restored.0.map { ($0.appID, $0) })))
+    position = Mutex(restored.1)
+  }
+
+  /// The tables of the engine, numbered from `first` on.
+  package static func migrations(from first: Int) -> [Migration] { Schema.migrations(from: first) }
+
+  // MARK: Apps
+
+  func app(_ appID: String) -> AppState? { state.withLock { $0.apps[appID] } }
+
+  var apps: [AppState] { state.withLock { Array($0.apps.values) } }
+
+  /// Takes an app, or its changed definition, inside the transaction that applies the log.
+  ///
+  /// - Throws: `FormatError` for a time zone that this machine does not know.
+  package func define(_ definition: AppDefinition, in connection: StoreConnection) throws {
+    guard let calendar = AppCalendar(definition.timeZone) else {
+      throw FormatError("app \(definition.appID): unknown time zone \(definition.timeZone)")
+    }
+    if let known = app(definition.appID) {
+      try EngineFile.update(known.id, definition, in: connection)
+      known.tables.withLock {
+        // Days are cut at receipt: a zone, once given, stays.
+        precondition($0.definition.timeZone == definition.timeZone, "an app's time zone is fixed")
+        $0.definition = definition
+      }
+      return
+    }
+    let id = try EngineFile.insert(definition, in: connection)
+    let app = AppState(id: id, definition: definition, calendar: calendar)
+    state.withLock { state in
+      state.apps[definition.appID] = app
+      state.newApps.append(definition.appID)
+    }
+  }
+
+  // MARK: Snapshots
+
+  /// What a query sees from now on.
+  ///
+  /// - Throws: NOT_FOUND where the log has named no such app.
+  func snapshot(_ appID: String) throws -> AppSnapshot {
+    queries.wrappingAdd(1, ordering: .relaxed)
+    return try position.withLock { position in
+      guard let app = app(appID) else {
+        throw QueryError(.notFound, "app_id: no app \"\(appID)\" is known here")
+      }
+      return AppSnapshot(app, position: position)
+    }
+  }
+
+  /// Queries begun since the start.
+  package var queryCount: Int { queries.load(ordering: .relaxed) }
+
+  package var unsealedRows: Int {
+    apps.reduce(0) { $0 + $1.tables.withLock { $0.unsealedRows } }
+  }
+
+  package var currentPosition: AppliedPosition { position.withLock { $0 } }
+
+  // MARK: Applying the log
+
+  /// Writes what the transaction added: new dictionary entries, one row block per app, the position.
+  package func willCommit(_ next: AppliedPosition, in connection: StoreConnection) throws {
+    for app in apps { try app.tables.withLock { try EngineFile.storePending(app.id, &$0, in: connection) } }
+    try EngineFile.storePosition(next, in: connection)
+  }
+
+  /// Makes the transaction's rows visible. Call it once the transaction is committed.
+  package func didCommit(_ next: AppliedPosition) {
+    state.withLock { $0.newApps = [] }
+    position.withLock { position in
+      for app in apps { app.tables.withLock { $0.commitPending() } }
+      position = next
+    }
+  }
+
+  /// Forgets the transaction's rows. New dictionary entries stay: they are written with the next commit.
+  package func didRollBack() {
+    state.withLock { state in
+      for appID in state.newApps { state.apps[appID] = nil }
+      state.newApps = []
+    }
+    for app in apps { app.tables.withLock { $0.discardPending() } }
+  }
+}

@@ -1,0 +1,70 @@
+/// A set of users, exact: open addressing while small, a bit per user of the app once that is smaller.
+struct UserSet {
+  private(set) var count = 0
+  /// User, or 0 where the slot is free: no user has the code 0.
+  private var slots: [UInt32] = []
+  private var bits: [UInt64] = []
+  private let userCount: Int
+
+  init(userCount: Int) { self.userCount = userCount }
+
+  var byteCount: Int { slots.count * 4 + bits.count * 8 }
+
+  /// Returns whether the user was not yet in it.
+  mutating func insert(_ user: UInt32) -> Bool {
+    if !bits.isEmpty { return insertBit(user) }
+    if count * 2 >= slots.count { grow() }
+    if !bits.isEmpty { return insertBit(user) }
+    let mask = slots.count - 1
+    var slot = Self.slot(user, mask)
+    while slots[slot] != 0 {
+      if slots[slot] == user { return false }
+      slot = (slot + 1) & mask
+    }
+    slots[slot] = user
+    count += 1
+    return true
+  }
+
+  private mutating func insertBit(_ user: UInt32) -> Bool {
+    let word = Int(user >> 6)
+    let bit: UInt64 = 1 << UInt64(user & 63)
+    if bits[word] & bit != 0 { return false }
+    bits[word] |= bit
+    count += 1
+    return true
+  }
+
+  private static func slot(_ user: UInt32, _ mask: Int) -> Int {
+    Int(truncatingIfNeeded: (UInt64(user) &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask
+  }
+
+  private mutating func grow() {
+    let old = slots
+    let size = max(16, old.count * 2)
+    // A bit per user is the smaller from here on.
+    if size * 4 >= (userCount + 63) / 64 * 8 {
+      bits = Array(repeating: 0, count: (userCount + 63) / 64)
+      slots = []
+      count = 0
+      for user in old where user != 0 { _ = insertBit(user) }
+      return
+    }
+    slots = Array(repeating: 0, count: size)
+    let mask = size - 1
+    for user in old where user != 0 {
+      var slot = Self.slot(user, mask)
+      while slots[slot] != 0 { slot = (slot + 1) & mask }
+      slots[slot] = user
+    }
+  }
+
+  mutating func removeAll() {
+    count = 0
+    if !bits.isEmpty {
+      for word in bits.indices { bits[word] = 0 }
+    } else {
+      slots = []
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/// Every bound of the query service. Settings may lower some of them (`QueryConfiguration`).
+enum Limits {
+  /// Days between the two dates of a range.
+  static let rangeDaysMax = 3_660
+  static let funnelStepsMin = 2
+  static let funnelStepsMax = 20
+  static let eventsPerStepMax = 20
+  static let windowMillisecondsMax: Int64 = 3_660 * 86_400_000
+  static let windowMillisecondsDefault: Int64 = 86_400_000
+  static let labelBytesMax = 256
+  static let filterDepthMax = 8
+  static let filterConditionsMax = 64
+  static let filterGroupMax = 64
+  static let inValuesMax = 1_000
+  static let regexBytesMax = 256
+  static let breakdownLimitMax = 1_000
+  static let breakdownLimitDefault = 50
+  /// Different values that a breakdown may meet before it is refused.
+  static let breakdownValuesMax = 1_000_000
+
+  /// Bytes of scratch memory that one query may hold, by its own count.
+  static let queryBytesMax = 256 << 20
+  /// Bytes of decoded days kept between queries.
+  static let cacheBytesDefault = 32 << 20
+  /// Queries that run at a time, and that wait for a thread.
+  static let threadsDefault = 2
+  static let waitingQueriesMax = 256
+  /// Rows between two looks at the deadline.
+  static let rowsPerCheck = 1 << 16
+
+  /// Rows of an unsealed buffer before a new one is begun: what a query may force to be copied.
+  static let hotBufferRowsMax = 1 << 14
+  /// Unsealed rows of an app at which a merge is begun.
+  static let sealRows = 1 << 17
+  /// Unsealed rows of an app at which the log waits for the merge.
+  static let unsealedRowsMax = 1 << 20
+  /// A user's first active times are stored in chunks of this many users.
+  static let usersPerChunk = 1 << 12
+  /// Bytes of new dictionary entries that one row of a file holds at most.
+  static let dictionaryChunkBytesMax = 16 << 20
+
+  static let rowsPerSegmentMax = Int(UInt32.max >> 1)
+
+  static func assertRelations() {
+    precondition(sealRows < unsealedRowsMax)
+    precondition(hotBufferRowsMax <= sealRows)
+    precondition(funnelStepsMax <= 32, "a step is a bit of a 32-bit mask")
+    precondition(breakdownLimitDefault <= breakdownLimitMax)
+  }
+}

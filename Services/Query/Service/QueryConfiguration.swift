@@ -1,0 +1,49 @@
+package import ServiceKit
+package import Store
+import Subscription
+
+/// What can be set about query beyond what every service has.
+package enum QuerySettings {
+  package static let threads = Setting<Int>.integer(
+    "query-threads", default: Limits.threadsDefault, in: 1...64, unit: "threads",
+    help: "Queries that run at a time; others wait.")
+  package static let waitingMax = Setting<Int>.integer(
+    "query-waiting-max", default: Limits.waitingQueriesMax, in: 0...100_000, unit: "queries",
+    help: "Queries that may wait for a thread; one more is refused.")
+  package static let memoryMebibytesMax = Setting<Int>.integer(
+    "query-memory-mib-max", default: Limits.queryBytesMax >> 20, in: 16...65_536, unit: "MiB",
+    help: "Scratch memory of one query; one that needs more is refused.")
+  package static let cacheMebibytesMax = Setting<Int>.integer(
+    "cache-mib-max", default: Limits.cacheBytesDefault >> 20, in: 0...65_536, unit: "MiB",
+    help: "Decoded days kept between queries; given back after 10 s without one.")
+
+  package static let all =
+    IngestSource.settings + [
+      threads.definition, waitingMax.definition, memoryMebibytesMax.definition,
+      cacheMebibytesMax.definition,
+    ]
+}
+
+/// The same as values.
+package struct QueryConfiguration: Sendable {
+  package var threads = Limits.threadsDefault
+  package var waitingQueriesMax = Limits.waitingQueriesMax
+  package var queryBytesMax = Limits.queryBytesMax
+  package var cacheBytesMax = Limits.cacheBytesDefault
+
+  package init() {}
+
+  package init(_ settings: Settings) {
+    threads = settings[QuerySettings.threads]
+    waitingQueriesMax = settings[QuerySettings.waitingMax]
+    queryBytesMax = settings[QuerySettings.memoryMebibytesMax] << 20
+    cacheBytesMax = settings[QuerySettings.cacheMebibytesMax] << 20
+  }
+
+  /// How the store is opened: a lost commit comes again from the log, so nothing waits for the disk.
+  package var storeOptions: StoreOptions {
+    StoreOptions(
+      durability: .normal, readers: max(2, threads + 1), pageBytes: 8_192, writerCacheKiB: 2_048,
+      readerCacheKiB: 256)
+  }
+}

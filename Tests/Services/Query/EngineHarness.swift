@@ -1,0 +1,139 @@
+import Events
+import Foundation
+import Messages
+import Query
+import Store
+import SwiftProtobuf
+import TestKit
+
+/// A query engine over a file of its own, fed as the log feeds it.
+final class EngineHarness {
+  let folder: URL
+  let definition: AppDefinition
+  private(set) var store: Store
+  private(set) var engine: QueryEngine
+  private var appender: RowAppender
+  private(set) var position = AppliedPosition()
+
+  init(_ definition: AppDefinition) throws {
+    self.definition = definition
+    folder = FileManager.default.temporaryDirectory
+      .appendingPathComponent("footfall-query-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    store = try Self.open(folder)
+    engine = try QueryEngine(store: store)
+    appender = RowAppender(engine: engine)
+    try transaction { try engine.define(definition, in: $0) }
+  }
+
+  deinit {
+    store.close()
+    try? FileManager.default.removeItem(at: folder)
+  }
+
+  private static func open(_ folder: URL) throws -> Store {
+    try Store(
+      path: folder.appendingPathComponent("query.sqlite").path,
+      options: StoreOptions(durability: .normal), migrations: QueryEngine.migrations(from: 1))
+  }
+
+  /// As after a crash: what is in memory is gone.
+  func reopen() throws {
+    store.close()
+    store = try Self.open(folder)
+    engine = try QueryEngine(store: store)
+    appender = RowAppender(engine: engine)
+  }
+
+  func transaction(_ body: (StoreConnection) throws -> Void) throws {
+    do {
+      try store.write { connection in
+        try body(connection)
+        try engine.willCommit(position, in: connection)
+      }
+    } catch {
+      engine.didRollBack()
+      throw error
+    }
+    engine.didCommit(position)
+  }
+
+  /// Applies batches, each of one user, in one transaction.
+  func apply(_ batches: [[ReferenceEvent]], receivedMilliseconds: Int64) throws {
+    position.receivedMilliseconds = receivedMilliseconds
+    position.nextOffset += UInt64(batches.reduce(0) { $0 + $1.count })
+    try transaction { _ in try append(batches, receivedMilliseconds) }
+  }
+
+  /// The same, but the transaction fails before its commit.
+  func applyAndFail(_ batches: [[ReferenceEvent]], receivedMilliseconds: Int64) throws {
+    struct Failure: Error {}
+    do {
+      try transaction { _ in
+        try append(batches, receivedMilliseconds)
+        throw Failure()
+      }
+    } catch is Failure {}
+  }
+
+  private func append(_ batches: [[ReferenceEvent]], _ received: Int64) throws {
+    for batch in batches {
+      let bytes: [UInt8] = try Self.encode(batch).serializedBytes()
+      let clock = EventClock(received: received, offset: 0, isImport: true)
+      try bytes.withUnsafeBytes {
+        try appender.append($0, appID: definition.appID, clock: clock)
+      }
+    }
+  }
+
+  static func encode(_ batch: [ReferenceEvent]) -> ProtoCollectRequest {
+    var request = ProtoCollectRequest()
+    // The first event's context is the batch's, the others say where they differ.
+    request.context = context(batch[0])
+    request.events = batch.map { event in
+      var proto = ProtoEvent()
+      proto.name = event.name
+      proto.timeMs = event.time
+      proto.pagePath = event.page ?? ""
+      proto.sequence = event.sequence
+      proto.passive = event.isPassive
+      let own = context(event)
+      if own != request.context { proto.context = own }
+      proto.fields = event.fields.sorted { $0.key < $1.key }.map { name, value in
+        var field = ProtoField()
+        field.name = name
+        switch value {
+        case .text(let text): field.value.stringValue = text
+        case .integer(let number): field.value.integerValue = number
+        case .double(let number): field.value.doubleValue = number
+        case .boolean(let flag): field.value.booleanValue = flag
+        }
+        return field
+      }
+      return proto
+    }
+    return request
+  }
+
+  private static func context(_ event: ReferenceEvent) -> ProtoContext {
+    var context = ProtoContext()
+    context.openID = event.user
+    context.scene = event.scene
+    context.releaseChannel =
+      switch event.channel {
+      case "trial": .trial
+      case "develop": .develop
+      default: .release
+      }
+    for (name, value) in event.context {
+      switch (name, value) {
+      case ("platform", .text(let text)): context.platform = text
+      case ("province", .text(let text)): context.province = text
+      case ("campaign_source", .text(let text)): context.campaignSource = text
+      case ("age", .integer(let number)): context.age = Int32(number)
+      default: preconditionFailure("the harness knows no context field \(name)")
+      }
+    }
+    return context
+  }
+}

@@ -1,0 +1,161 @@
+import Events
+import Query
+import TestKit
+import Foundation
+
+/// A random app with a few users, on a clock that likes boundaries: equal times, exactly the timeout, midnight, changes
+/// of daylight saving.
+struct RandomData {
+  static let zones = [
+    "Asia/Shanghai", "UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe",
+    "Asia/Kolkata", "America/Sao_Paulo",
+  ]
+  static let names = [
+    "$launch", "$foreground", "$background", "$page_view", "$page_view", "$page_view",
+    "$page_leave", "$share", "$click", "catalog", "add_to_cart", "purchase",
+  ]
+
+  var events: [ReferenceEvent] = []
+  /// In the order of the log.
+  var batches: [[ReferenceEvent]] = []
+  let zone: String
+  let rules: ReferenceRules
+  /// The first moment of the data, ms since 1970.
+  let origin: Int64
+  private let excludedScene: Int32
+
+  init(_ random: inout SeededRandom) {
+    zone = random.pick(Self.zones)
+    rules = ReferenceRules(
+      mergeUnder: random.pick([0, 30_000, 120_000]),
+      timeout: random.pick([1_000, 1_800_000, 1_800_000, 7_200_000, 86_400_000]))
+    // Days before a change of daylight saving in New York and Berlin, or any day.
+    origin = random.pick([1_709_596_800_000, 1_711_497_600_000, 1_730_246_400_000, 1_704_067_200_000])
+    excludedScene = SceneTable.wechat.excludedCodes.first.map(Int32.init) ?? 0
+    precondition(excludedScene != 0, "the table of scenes leaves some out")
+    for user in 0..<(1 + random.below(6)) { addEvents(of: "user\(user)", &random) }
+    batches = shuffledBatches(&random)
+    number()
+  }
+
+  private mutating func addEvents(of user: String, _ random: inout SeededRandom) {
+    var time = origin + Int64(random.below(4 * 86_400_000))
+    var sequence: UInt64 = 1
+    let isNumbered = random.below(2) == 0
+    var context = Self.context(&random)
+    for _ in 0..<(1 + random.below(40)) {
+      time += gap(&random)
+      if random.oneIn(12) { time = nearMidnight(time, &random) }
+      if random.oneIn(10) { context = Self.context(&random) }
+      var event = ReferenceEvent(
+        user: user, time: time, sequence: isNumbered ? sequence : 0, offset: 0,
+        name: random.pick(Self.names))
+      sequence += 1
+      event.context = context
+      fill(&event, &random)
+      events.append(event)
+    }
+  }
+
+  private func gap(_ random: inout SeededRandom) -> Int64 {
+    switch random.below(10) {
+    case 0: 0
+    case 1: 1
+    case 2: rules.timeout
+    case 3: rules.timeout + 1
+    case 4: rules.mergeUnder
+    case 5: rules.mergeUnder + 1
+    case 6: Int64(random.below(3 * 3_600_000))
+    case 7: random.oneIn(3) ? Int64(random.below(60 * 3_600_000)) : 5_000
+    default: Int64(random.below(60_000))
+    }
+  }
+
+  private func nearMidnight(_ time: Int64, _ random: inout SeededRandom) -> Int64 {
+    guard let calendar = ReferenceCalendar(zone) else { return time }
+    return max(time, calendar.interval(.day, around: time).upperBound - 2 + Int64(random.below(4)))
+  }
+
+  private static func context(_ random: inout SeededRandom) -> [String: ReferenceValue] {
+    var context: [String: ReferenceValue] = [:]
+    if !random.oneIn(4) { context["platform"] = .text(random.pick(["ios", "android", "desktop"])) }
+    if !random.oneIn(3) { context["province"] = .text(random.pick(["四川", "北京", "Bern"])) }
+    if random.oneIn(3) { context["age"] = .integer(random.pick([17, 30, 64])) }
+    return context
+  }
+
+  private func fill(_ event: inout ReferenceEvent, _ random: inout SeededRandom) {
+    if !random.oneIn(6) { event.page = random.pick(["pages/a", "pages/b", "pages/c/d", "pages/e"]) }
+    event.isPassive = random.oneIn(12)
+    if random.oneIn(15) { event.channel = random.pick(["trial", "develop"]) }
+    if random.oneIn(3) { event.scene = random.pick([1001, 1011, excludedScene]) }
+    event.isExcludedScene = event.scene == excludedScene
+    if event.name == "$page_leave", random.below(2) == 0 {
+      event.fields["stay_ms"] = .integer(Int64(random.below(20_000)))
+    }
+    if random.oneIn(4) { event.fields["price"] = .integer(Int64(random.below(5)) - 2) }
+    if random.oneIn(4) { event.fields["rate"] = .double(random.pick([0.5, 1, 2.25, -1])) }
+    if random.oneIn(4) { event.fields["tag"] = .text(random.pick(["", "red", "green", "grün"])) }
+    if random.oneIn(5) { event.fields["vip"] = .boolean(random.below(2) == 0) }
+  }
+
+  /// Batches of one user in a random order: some events come late.
+  private func shuffledBatches(_ random: inout SeededRandom) -> [[ReferenceEvent]] {
+    var batches: [[ReferenceEvent]] = []
+    var rest = events
+    if random.below(2) == 0 { rest.shuffle(using: &random) }
+    for event in rest {
+      if let last = batches.indices.last, batches[last][0].user == event.user, !random.oneIn(4) {
+        batches[last].append(event)
+      } else {
+        batches.append([event])
+      }
+    }
+    if random.oneIn(3) { batches.shuffle(using: &random) }
+    return batches
+  }
+
+  /// Gives each event its place in the log, after all of those before it.
+  private mutating func number() {
+    var offset: UInt64 = 0
+    for batch in batches.indices {
+      for event in batches[batch].indices {
+        // A batch has one context; an event that leaves a field out would take it from the batch.
+        batches[batch][event].context = batches[batch][0].context
+        if batches[batch][event].scene == 0 {
+          batches[batch][event].scene = batches[batch][0].scene
+          batches[batch][event].isExcludedScene = batches[batch][0].isExcludedScene
+        }
+        batches[batch][event].offset = offset
+        offset += 1
+      }
+    }
+    events = batches.flatMap { $0 }
+  }
+
+  var definition: AppDefinition {
+    get throws {
+      AppDefinition(
+        appID: "shop", platform: "wechat", timeZone: zone,
+        sessionRules: try SessionRules(
+          mergeUnderMilliseconds: rules.mergeUnder, timeoutMilliseconds: rules.timeout))
+    }
+  }
+
+  /// Applies everything to an engine, with merges, reopenings and failed transactions at random between.
+  func apply(to harness: EngineHarness, _ random: inout SeededRandom) throws {
+    let mode = random.below(3)
+    var rest = batches[...]
+    while !rest.isEmpty {
+      let part = Array(rest.prefix(1 + random.below(6)))
+      rest = rest.dropFirst(part.count)
+      let received = part.flatMap { $0 }.map(\.time).max() ?? 0
+      if random.oneIn(8) { try harness.applyAndFail(part, receivedMilliseconds: received) }
+      try harness.apply(part, receivedMilliseconds: received)
+      // 0: all stays unsealed. 1: sealed now and then. 2: sealed at the end.
+      if mode == 1, random.oneIn(3) { try harness.engine.mergeIfDue(rows: 1) }
+      if random.oneIn(6) { try harness.reopen() }
+    }
+    if mode == 2 { try harness.engine.mergeIfDue(rows: 1) }
+  }
+}
