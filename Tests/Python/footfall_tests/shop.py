@@ -130,9 +130,14 @@ def visits(steps):
 
 
 def stay(visit):
-    """The stay of a visit's pages in ms: what the leave says, else the time to the next event."""
+    """The stay of a visit's pages in ms: what the leave says, else the time to the next event; 0 for the last page, where
+    nobody left it."""
+    pages = [index for index, step in enumerate(visit) if step.name == "$page_view"]
     total = 0
-    for step, following in zip(visit, visit[1:]):
-        if step.name == "$page_view":
-            total += following.fields.get("stay_ms", following.time_ms - step.time_ms)
+    for index in pages:
+        following = visit[index + 1] if index + 1 < len(visit) else None
+        if following and following.name == "$page_leave":
+            total += following.fields["stay_ms"]
+        elif following and index != pages[-1]:
+            total += following.time_ms - visit[index].time_ms
     return total
