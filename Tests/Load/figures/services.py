@@ -299,7 +299,8 @@ def seen_after(running, token, app, number, which):
 
 
 def memory(world, short):
-    """Memory of the four services at rest, with an app and nothing to do."""
+    """Memory of the four services at rest, with an app and nothing to do. Resident memory counts the pages of libraries
+    that the four share in each of them; proportional memory counts them once."""
     suite = Suite(world.messages, event_loops=0)
     try:
         suite.start()
