@@ -1,7 +1,7 @@
 /// The rules of SEMANTICS 1 over what a `BatchReader` has read. They need no store: the tracking plan, consent, the clock
 /// and deduplication come after them.
 ///
-/// Cost where nothing is broken: about 20 ns per event, no allocation.
+/// Cost where nothing is broken: about 150 ns per event of three fields on a busy machine, no allocation.
 package struct BatchRules {
   private let reader: BatchReader
   private let message: UnsafeRawBufferPointer
