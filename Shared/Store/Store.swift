@@ -35,6 +35,7 @@ package final class Store: Sendable {
     self.path = path
     self.options = options
     let lock = try StoreLock(path: path)
+    try StoreFile.make(path)
     writer = try ConfinedConnection(path: path, role: .writer, options: options)
     readers = ReaderPool(path: path, options: options)
     state = Mutex(State(lock: lock, onPoison: onPoison))

@@ -40,3 +40,16 @@ struct StoreLock: ~Copyable, Sendable {
     return digits.isEmpty ? "" : " (\(String(decoding: digits, as: UTF8.self)))"
   }
 }
+
+/// The database's file before SQLite knows it.
+enum StoreFile {
+  /// Makes the file where it is missing, for its owner only: it holds people's data and hashes of secrets. SQLite takes an
+  /// empty file for a new database and gives its other files the same mode.
+  static func make(_ path: String) throws(StoreError) {
+    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      throw StoreError(.cannotOpen, "\(path): \(String(cString: strerror(errno)))")
+    }
+    close(descriptor)
+  }
+}

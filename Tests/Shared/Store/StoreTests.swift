@@ -222,6 +222,15 @@ private func count(_ store: Store) throws -> Int {
     #expect(error?.code == .corrupt)
   }
 
+  @Test func `the files are their owner's only`() throws {
+    let store = try open(folder)
+    try insert(store, 1)
+    for name in ["a.sqlite", "a.sqlite-wal", "a.sqlite.lock"] {
+      let attributes = try FileManager.default.attributesOfItem(atPath: folder.file(name))
+      #expect(attributes[.posixPermissions] as? Int == 0o600, "\(name)")
+    }
+  }
+
   @Test func `a missing folder is told`() throws {
     let error = #expect(throws: StoreError.self) {
       try Store(

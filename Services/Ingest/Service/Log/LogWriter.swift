@@ -128,7 +128,6 @@ final class LogWriter: Sendable {
       runLoop()
       finished.signal()
     }
-    thread.name = "log-writer"
     thread.start()
   }
 
