@@ -30,7 +30,8 @@ package enum SecretFile {
     let synced = fsync(descriptor)
     let closed = close(descriptor)
     guard
-      written == bytes.count, synced == 0, closed == 0, rename(temporary, path) == 0
+      written == bytes.count, synced == 0, closed == 0, rename(temporary, path) == 0,
+      syncFolder(of: path)
     else {
       let problem = failure("cannot write", path)
       unlink(temporary)
@@ -66,6 +67,16 @@ package enum SecretFile {
       throw Problem(description: "\(path): one secret is wanted, found \(secret.count)")
     }
     return String(secret[0])
+  }
+
+  /// The new name is durable only with its folder.
+  private static func syncFolder(of path: String) -> Bool {
+    let end = path.lastIndex(of: "/")
+    let folder = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    return fsync(descriptor) == 0
   }
 
   private static func failure(_ action: String, _ path: String) -> Problem {
