@@ -163,4 +163,17 @@ import Testing
     try await fixture.core.makeFirstTokens(in: folder, now: Fixture.start, logger: fixture.logger)
     #expect(!FileManager.default.fileExists(atPath: "\(folder)/admin.token"))
   }
+
+  @Test func `a first start that was killed halfway is made good`() async throws {
+    let fixture = try await Fixture()
+    let folder = fixture.folder.path
+    // As it stands when the process dies behind the first of the two tokens.
+    var request = ProtoCreateTokenRequest()
+    request.scopes = ["admin"]
+    request.label = "administrator, made at the first start"
+    _ = try await fixture.core.createToken(request, now: Fixture.start)
+    try await fixture.core.makeFirstTokens(in: folder, now: Fixture.start, logger: fixture.logger)
+    #expect(!FileManager.default.fileExists(atPath: "\(folder)/admin.token"))
+    #expect(FileManager.default.fileExists(atPath: "\(folder)/service.token"))
+  }
 }

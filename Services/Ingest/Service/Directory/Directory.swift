@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import Messages
 import RPC
+import ServiceKit
 import Store
 import SwiftProtobuf
 
@@ -46,17 +47,16 @@ struct Directory: Sendable {
   /// At the first start: the tokens of the administrator and of the suite's own services, into files of the data folder.
   /// The files come first: were a token stored whose file is missing, nobody could ever use it.
   func makeFirstTokens(in folder: String, now: Int64, logger: Logger) async throws {
-    let count = try await store.readDetached { connection in
-      try connection.first("SELECT count(*) FROM token") { $0.int(0) } ?? 0
-    }
-    guard count == 0 else { return }
+    let known = try await listTokens(appID: "")
     for (file, scope, label) in [
       ("admin.token", "admin", "administrator, made at the first start"),
       ("service.token", "events:read", "services of the suite, made at the first start"),
     ] {
+      // By label: a first start that was killed between the two is made good by the next one.
+      guard !known.contains(where: { $0.label == label }) else { continue }
       let made = TokenRules.make(
         appID: "", scopes: [scope], label: label, created: now, expires: 0)
-      try TokenFile.write(made.secret, to: folder + "/" + file)
+      try SecretFile.write("\(folder)/\(file)", secret: made.secret)
       try await save(made.record, now: now)
       logger.notice("token written", metadata: ["file": "\(folder)/\(file)", "scope": "\(scope)"])
     }
