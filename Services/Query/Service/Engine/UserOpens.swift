@@ -71,7 +71,10 @@ struct KnownBackgrounds {
   init(userCount: Int, _ initial: [UInt32: Int64]) {
     times = Array(repeating: Int64.min, count: userCount)
     known = Array(repeating: false, count: userCount)
-    for (user, time) in initial { set(user, time) }
+    for (user, time) in initial {
+      times[Int(user)] = time
+      known[Int(user)] = true
+    }
   }
 
   /// `Int64.min`: not in the background.

@@ -139,6 +139,7 @@ private struct TrendRun {
       // Rare: the first thing that a user does in the range, without a gap before it, is to come back from a background
       // that began before. Look up when, then scan again.
       let found = try BackgroundSearch.run(missing, before: days.lowerBound, source)
+      precondition(found.keys.allSatisfy { known[$0] == nil }, "what is known is not missing")
       known.merge(found) { _, new in new }
     }
   }
