@@ -5,11 +5,7 @@
 /// open; 0 for the last page of an open without a leave. A visit's leave is the first `$page_leave` of the same page, or of
 /// none, behind it and before the next `$page_view` of the open. Because the next event ends the measured time, and
 /// `$background` is an event, time in the background is never part of it.
-///
-/// Inlinable, so that each user of it gets it for its own types: it is fed every event.
-@frozen
 package struct StayMeter<Page: Equatable & Sendable, Visit: Sendable>: Sendable {
-  @frozen
   package enum Event: Sendable {
     /// - visit: given back with its stay.
     case view(Page, visit: Visit)
@@ -19,25 +15,15 @@ package struct StayMeter<Page: Equatable & Sendable, Visit: Sendable>: Sendable 
   }
 
   /// A visit whose stay is not decided yet.
-  @usableFromInline
-  @frozen
-  struct Pending: Sendable {
-    @usableFromInline let page: Page
-    @usableFromInline let visit: Visit
-    @usableFromInline let begin: Int64
-    @usableFromInline var next: Int64?
-    @usableFromInline var hasLeave = false
-    @usableFromInline var stay: Int64?
-
-    @inlinable
-    init(page: Page, visit: Visit, begin: Int64) {
-      self.page = page
-      self.visit = visit
-      self.begin = begin
-    }
+  private struct Pending: Sendable {
+    let page: Page
+    let visit: Visit
+    let begin: Int64
+    var next: Int64?
+    var hasLeave = false
+    var stay: Int64?
 
     /// - Parameter next: time of the event that ends the waiting, where it belongs to the same open.
-    @inlinable
     func stay(until next: Int64?) -> Int64 {
       if let stay { return stay }
       guard let end = self.next ?? next else { return 0 }
@@ -45,25 +31,16 @@ package struct StayMeter<Page: Equatable & Sendable, Visit: Sendable>: Sendable 
     }
   }
 
-  @frozen
   package struct Measured: Sendable {
     package let visit: Visit
     package let stayMilliseconds: Int64
-
-    @inlinable
-    init(visit: Visit, stayMilliseconds: Int64) {
-      self.visit = visit
-      self.stayMilliseconds = stayMilliseconds
-    }
   }
 
-  @usableFromInline var pending: Pending?
+  private var pending: Pending?
 
-  @inlinable
   package init() {}
 
   /// Takes the next event; returns the visit that it ends.
-  @inlinable
   package mutating func take(_ event: Event, at time: Int64, beginsOpen: Bool) -> Measured? {
     let closed = beginsOpen ? finish() : nil
     switch event {
@@ -81,24 +58,20 @@ package struct StayMeter<Page: Equatable & Sendable, Visit: Sendable>: Sendable 
   }
 
   /// The user has no further event: what is left, a last page of its open.
-  @inlinable
   package mutating func finish() -> Measured? {
     defer { pending = nil }
     return pending.map { measured($0, $0.hasLeave ? $0.stay(until: nil) : 0) }
   }
 
-  @inlinable
-  func measured(_ pending: Pending, _ stay: Int64) -> Measured {
+  private func measured(_ pending: Pending, _ stay: Int64) -> Measured {
     Measured(visit: pending.visit, stayMilliseconds: stay)
   }
 
-  @inlinable
-  mutating func noteNext(_ time: Int64) {
+  private mutating func noteNext(_ time: Int64) {
     if pending != nil, pending?.next == nil { pending?.next = time }
   }
 
-  @inlinable
-  mutating func noteLeave(of page: Page?, stay: Int64?) {
+  private mutating func noteLeave(of page: Page?, stay: Int64?) {
     guard let open = pending, !open.hasLeave, page == nil || page == open.page else { return }
     pending?.hasLeave = true
     pending?.stay = stay

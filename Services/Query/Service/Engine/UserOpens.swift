@@ -3,7 +3,7 @@ import Events
 /// What a scan remembers of one user: where opens are cut, and the open that has not ended.
 struct UserOpens {
   var cutter: OpenCutter
-  var meter = StayMeter<UInt32, Bool>()
+  var meter = CodedStayMeter()
   /// Where the open counts; nil: it does not, or there is none.
   private(set) var cell: Int?
   private(set) var series = 0

@@ -90,7 +90,8 @@ final class TrendScan {
       for position in day.users.indices {
         for row in day.rows(ofUserAt: position)
         where counted[Int(day.flags[row])] && mask?[row] != 0 && !day.isPassive(row) {
-          noteEver(day.users[position], Int(seriesOf?[row] ?? 0))
+          noteEver(day.users[position], 0)
+          if let series = seriesOf?[row], series > 0 { noteEver(day.users[position], Int(series)) }
         }
       }
       try chargeSets()
@@ -98,8 +99,7 @@ final class TrendScan {
   }
 
   private func noteEver(_ user: UInt32, _ series: Int) {
-    if filter != nil { _ = ever[0].insert(user) }
-    if series > 0 { _ = ever[series].insert(user) }
+    if series > 0 || filter != nil { _ = ever[series].insert(user) }
   }
 
   /// Without a filter, the users ever active up to the end of a period are those first active before it.
@@ -155,28 +155,51 @@ final class TrendScan {
     let range = result.periods[period].milliseconds
     let isNew = range.contains(firstActive[Int(user)])
     let first = period * seriesCount
+    // Of the whole, a user's events are added up first; of a series each is counted by itself.
+    var whole = UserCounts()
     for row in rows where counted[Int(walk.day.flags[row])] && walk.mask?[row] != 0 {
-      let event = walk.day.event[row]
-      let isActive = !walk.day.isPassive(row)
-      countEvent(0, user, event, isActive, isNew, first)
-      let series = Int(walk.series?[row] ?? 0)
-      if series > 0 { countEvent(series, user, event, isActive, isNew, first) }
-      if isActive { noteEver(user, series) }
+      var one = UserCounts()
+      one.add(event: walk.day.event[row], isActive: !walk.day.isPassive(row))
+      whole.add(one)
+      guard let series = walk.series?[row], series > 0 else { continue }
+      add(one, user, Int(series), isNew, first)
+    }
+    if whole.events > 0 { add(whole, user, 0, isNew, first) }
+  }
+
+  /// What one user did.
+  private struct UserCounts {
+    var events: UInt64 = 0
+    var views: UInt64 = 0
+    var shares: UInt64 = 0
+    var isActive = false
+
+    mutating func add(event: UInt32, isActive: Bool) {
+      events += 1
+      if event == UInt32(BuiltInEvent.pageView.rawValue) { views += 1 }
+      if event == UInt32(BuiltInEvent.share.rawValue) { shares += 1 }
+      self.isActive = self.isActive || isActive
+    }
+
+    mutating func add(_ other: UserCounts) {
+      events += other.events
+      views += other.views
+      shares += other.shares
+      isActive = isActive || other.isActive
     }
   }
 
-  private func countEvent(
-    _ series: Int, _ user: UInt32, _ event: UInt32, _ isActive: Bool, _ isNew: Bool, _ first: Int
+  private func add(
+    _ counts: UserCounts, _ user: UInt32, _ series: Int, _ isNew: Bool, _ first: Int
   ) {
     let cell = first + series
-    result.metrics[cell].eventCount += 1
-    if event == UInt32(BuiltInEvent.pageView.rawValue) {
-      result.metrics[cell].visitPageViews += 1
-    } else if event == UInt32(BuiltInEvent.share.rawValue) {
-      result.metrics[cell].sharePageViews += 1
-      _ = sharers[series].insert(user)
-    }
-    if isActive, active[series].insert(user), isNew { result.metrics[cell].visitNewUsers += 1 }
+    result.metrics[cell].eventCount += counts.events
+    result.metrics[cell].visitPageViews += counts.views
+    result.metrics[cell].sharePageViews += counts.shares
+    if counts.shares > 0 { _ = sharers[series].insert(user) }
+    guard counts.isActive else { return }
+    if active[series].insert(user), isNew { result.metrics[cell].visitNewUsers += 1 }
+    noteEver(user, series)
   }
 
   /// Days before the range: only where the opens of some users are cut.
@@ -214,12 +237,16 @@ final class TrendScan {
     let mask: [UInt8]?
     let series: [Int32]?
 
-    mutating func step(_ row: Int) -> StayMeter<UInt32, Bool>.Event {
+    /// Feeds a row to a meter; returns the stay of the visit that it ends, ms.
+    mutating func measure(_ row: Int, _ meter: inout CodedStayMeter, beginsOpen: Bool) -> Int64? {
+      let time = day.time(row)
       switch day.event[row] {
-      case UInt32(BuiltInEvent.pageView.rawValue): .view(day.page[row], visit: true)
+      case UInt32(BuiltInEvent.pageView.rawValue):
+        return meter.view(day.page[row], at: time, beginsOpen: beginsOpen)
       case UInt32(BuiltInEvent.pageLeave.rawValue):
-        .leave(day.page[row] == 0 ? nil : day.page[row], stay: stays.value(row))
-      default: .other
+        return meter.leave(
+          day.page[row], stay: stays.value(row), at: time, beginsOpen: beginsOpen)
+      default: return meter.other(at: time, beginsOpen: beginsOpen)
       }
     }
   }
@@ -235,9 +262,7 @@ final class TrendScan {
       if kind != .other { noteBackground(user, kind, opens, time) }
       let begins = opens.cutter.begins(kind, at: time, rules: rules)
       let isVisit = event == UInt32(BuiltInEvent.pageView.rawValue)
-      if let ended = opens.meter.take(walk.step(row), at: time, beginsOpen: begins) {
-        opens.stay += ended.stayMilliseconds
-      }
+      opens.stay += walk.measure(row, &opens.meter, beginsOpen: begins) ?? 0
       if begins {
         add(opens)
         opens.begin(cell: openCell(row, walk), series: Int(walk.series?[row] ?? 0))
@@ -294,7 +319,7 @@ final class TrendScan {
   private func add(_ opens: UserOpens) {
     guard let cell = opens.cell else { return }
     var opens = opens
-    if let last = opens.meter.finish() { opens.stay += last.stayMilliseconds }
+    opens.stay += opens.meter.finish() ?? 0
     for cell in opens.series > 0 ? [cell, cell + opens.series] : [cell] {
       result.metrics[cell].sessionCount += 1
       result.metrics[cell].stayMilliseconds += opens.stay
