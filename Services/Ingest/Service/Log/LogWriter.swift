@@ -206,14 +206,15 @@ final class LogWriter: Sendable {
       fail(error)
       return refuse(group, error)
     }
-    answer(group, answers)
     status.withLock { status in
       status.payloadBytes = appender.payloadBytes
       status.quarantined = appender.quarantined
       status.groups += 1
       status.batches += group.count
     }
+    // First the head, then the answers: who has an answer reads its own events.
     head.advance(to: appender.head)
+    answer(group, answers)
     // After the answers: nobody waits for a checkpoint.
     store.checkpointIfDue()
   }
