@@ -22,8 +22,6 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
-let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
-let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 
 /// A service: its testable library under `Service/` and its executable under `Command/`.
 func service(
@@ -61,11 +59,9 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(
       url: "https://github.com/apple/swift-configuration", from: "1.4.0",
       traits: ["JSON", "CommandLineArguments"]),
@@ -118,7 +114,7 @@ let package = Package(
       name: "ServiceKit",
       dependencies: [
         "Messages", "RPC", "RPCTransport", "Store", crypto, lifecycle, signals, configuration,
-        logging, metrics, nio, nioPosix, protobuf,
+        logging, nio, nioPosix, protobuf,
       ],
       path: "Shared/ServiceKit", swiftSettings: settings),
     // Seeded random, a manual clock, event fixtures, services started for a test.
@@ -127,9 +123,9 @@ let package = Package(
       dependencies: ["Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Store", protobuf],
       path: "Shared/TestKit", swiftSettings: settings),
   ]
-    + service("Ingest", command: "ingest", dependencies: [crypto, collections])
+    + service("Ingest", command: "ingest", dependencies: [crypto])
     + service("UserProfile", command: "user-profile", dependencies: ["Subscription"])
-    + service("Query", command: "query", dependencies: ["Subscription", collections])
+    + service("Query", command: "query", dependencies: ["Subscription"])
     + service("LiveStats", command: "live-stats", dependencies: ["Subscription"])
     + [
       // The `footfall` command line: every RPC for people and scripts.
