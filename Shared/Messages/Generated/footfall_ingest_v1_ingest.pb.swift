@@ -565,7 +565,8 @@ package nonisolated struct ProtoCollectResponse: Sendable {
   /// Events that were not taken. Sending them again unchanged is refused again.
   package var rejected: [ProtoRejectedEvent] = []
 
-  /// Events stored aside with their reason: `late`, `conflict`.
+  /// Events stored aside with their reason: `late`, `conflict`, or `below_window`: a sequence 1,024 or more below the
+  /// device's highest, of which it cannot be told whether it was counted.
   package var quarantined: [ProtoRejectedEvent] = []
 
   package var batch: UInt64 = 0
@@ -598,7 +599,8 @@ package nonisolated struct ProtoRejectedEvent: Sendable {
   /// The field that broke the rule: `name`, `time_ms`, `fields.price`.
   package var field: String = String()
 
-  /// A word for machines: `required too_long bad_name bad_utf8 out_of_range wrong_type too_many not_finite late conflict`.
+  /// A word for machines: `required too_long bad_name bad_utf8 out_of_range wrong_type too_many not_finite late conflict
+  /// below_window`.
   package var reason: String = String()
 
   /// A sentence for people that names the limit and the value.

@@ -55,6 +55,15 @@ enum CollectAnswer {
       index, field, "conflict", "\(field): taken by an event of other content; kept aside")
   }
 
+  static func belowWindow(_ index: Int, _ event: PreparedEvent) -> ProtoRejectedEvent {
+    self.event(
+      index, "sequence", "below_window",
+      """
+      sequence: at most \(DeviceWindow.span - 1) below the device's highest, \(event.sequence) is further; \
+      it cannot be told whether it was counted; kept aside
+      """)
+  }
+
   private static func event(
     _ index: Int, _ field: String, _ reason: String, _ message: String
   ) -> ProtoRejectedEvent {

@@ -1,5 +1,5 @@
 /// Which numbers of one device have been seen: the highest, and of the 1,024 numbers up to it each one (like the window of
-/// an idempotent producer). A number further below counts as seen. Of the newest 128 the content is remembered too, as 32
+/// an idempotent producer). Of a number further below it cannot be told. Of the newest 128 the content is remembered too, as 32
 /// bits of its hash, so that another event under a used number is found out.
 ///
 /// A view of memory that the cache owns:
@@ -19,7 +19,7 @@ struct DeviceWindow {
     case duplicate
     /// Seen with another content.
     case conflict
-    /// Too far below the highest to tell: counts as seen.
+    /// Too far below the highest to tell.
     case below
   }
 

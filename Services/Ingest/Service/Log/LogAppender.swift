@@ -26,7 +26,19 @@ final class LogAppender {
   }
 
   /// What becomes of one event.
-  private enum Fate: UInt8 { case kept, duplicate, late, conflict, rejected }
+  private enum Fate: UInt8 {
+    case kept, duplicate, late, conflict, below, rejected
+
+    /// Why an event of this fate is kept aside; nil: it is not.
+    var reason: String? {
+      switch self {
+      case .late: "late"
+      case .conflict: "conflict"
+      case .below: "below_window"
+      case .kept, .duplicate, .rejected: nil
+      }
+    }
+  }
 
   /// Deduplicates a batch, appends what is new, and answers. The answer may be given once the transaction is durable.
   func append(_ batch: PreparedBatch, _ connection: StoreConnection) throws -> [UInt8] {
@@ -48,14 +60,14 @@ final class LogAppender {
   private struct Tally {
     var kept = 0
     var duplicates = 0
-    /// Late or in conflict.
+    /// Late, in conflict, or too far below the device's highest number.
     var aside = 0
 
     mutating func count(_ fate: Fate) {
       switch fate {
       case .kept: kept += 1
       case .duplicate: duplicates += 1
-      case .late, .conflict: aside += 1
+      case .late, .conflict, .below: aside += 1
       case .rejected: break
       }
     }
@@ -100,8 +112,8 @@ final class LogAppender {
     case .new: return .late
     case .duplicate: return .duplicate
     case .conflict: return .conflict
-    // Whether it was seen cannot be told: a late one is kept aside rather than called known.
-    case .below: return isLate ? .late : .duplicate
+    // Whether it was counted cannot be told: it is kept aside rather than called known and lost.
+    case .below: return isLate ? .late : .below
     }
   }
 
@@ -189,19 +201,23 @@ final class LogAppender {
     _ batch: PreparedBatch, _ fates: [Fate], _ connection: StoreConnection
   ) throws -> [ProtoRejectedEvent] {
     var answers: [ProtoRejectedEvent] = []
-    for (index, fate) in fates.enumerated() where fate == .late || fate == .conflict {
+    for (index, fate) in fates.enumerated() {
+      guard let reason = fate.reason else { continue }
       let event = batch.events[index]
       try connection.execute(
         "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [
-          .integer(batch.app.number), .text(fate == .late ? "late" : "conflict"),
+          .integer(batch.app.number), .text(reason),
           .blob(Self.identity(event, batch)), .integer(Int64(bitPattern: event.content)),
           .integer(batch.clock.receivedMilliseconds),
           .blob(Self.request(of: batch) { $0 == index }),
         ])
       quarantined += connection.changes
-      answers.append(
-        fate == .late ? CollectAnswer.late(index) : CollectAnswer.conflict(index, event))
+      switch fate {
+      case .late: answers.append(CollectAnswer.late(index))
+      case .below: answers.append(CollectAnswer.belowWindow(index, event))
+      default: answers.append(CollectAnswer.conflict(index, event))
+      }
     }
     return answers
   }
