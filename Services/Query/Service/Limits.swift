@@ -15,6 +15,8 @@ enum Limits {
   static let regexBytesMax = 256
   static let breakdownLimitMax = 1_000
   static let breakdownLimitDefault = 50
+  /// Points of one answer, all series together: about 3 MiB, below the 4 MiB that gRPC clients take by default.
+  static let answerPointsMax = 40_000
   /// Different values that a breakdown may meet before it is refused.
   static let breakdownValuesMax = 1_000_000
 

@@ -34,9 +34,10 @@ package final class QueryService: QueryHandlers {
   ) async throws -> ProtoGetTrendResponse {
     try await Self.mappingErrors {
       let query = try TrendQuery(request, appID: context.appID(requested: request.appID))
-      return ProtoGetTrendResponse(try await run(context) { [engine] control in
-        try engine.trend(query, control: control)
-      })
+      // The message is built on the query's thread: a large one must not hold up the connection's event loop.
+      return try await run(context) { [engine] control in
+        ProtoGetTrendResponse(try engine.trend(query, control: control))
+      }
     }
   }
 
@@ -45,9 +46,9 @@ package final class QueryService: QueryHandlers {
   ) async throws -> ProtoGetFunnelResponse {
     try await Self.mappingErrors {
       let query = try FunnelQuery(request, appID: context.appID(requested: request.appID))
-      return ProtoGetFunnelResponse(try await run(context) { [engine] control in
-        try engine.funnel(query, control: control)
-      })
+      return try await run(context) { [engine] control in
+        ProtoGetFunnelResponse(try engine.funnel(query, control: control))
+      }
     }
   }
 

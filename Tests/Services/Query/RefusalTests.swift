@@ -112,4 +112,26 @@ import Testing
     cancelled.cancel()
     #expect(kind(cancelled) == .cancelled)
   }
+
+  @Test func `an answer of too many points is refused before it is worked out`() throws {
+    let harness = try harness()
+    let events = (0..<12).map { user in
+      ReferenceEvent(user: "u\(user)", time: 1_000, sequence: 0, offset: UInt64(user) + 1, name: "buy")
+    }
+    try harness.apply([events], receivedMilliseconds: 2_000)
+    func refusal(_ limit: Int) -> QueryError? {
+      var query = TrendQuery(appID: "shop", days: 0...3_652)
+      query.breakdown = "open_id"
+      query.breakdownLimit = limit
+      do {
+        _ = try harness.engine.trend(query, control: QueryControl())
+        return nil
+      } catch {
+        return error as? QueryError
+      }
+    }
+    #expect(refusal(12)?.kind == .resourceExhausted)
+    #expect(refusal(12)?.description.contains("at most 40000") == true)
+    #expect(refusal(5) == nil)
+  }
 }

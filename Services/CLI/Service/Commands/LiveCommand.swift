@@ -58,7 +58,10 @@ struct LiveCommand: AsyncParsableCommand {
     request.bucketMinutes = minutes
     request.endMs = try Self.milliseconds(end, "--to")
     request.beginMs = try Self.milliseconds(begin, "--from")
-    if begin == nil, points > 0, points <= 2_880, minutes > 0 {
+    guard (1...2_880).contains(points) else {
+      throw CommandFailure.usage("--points: 1-2,880, this is \(points)")
+    }
+    if begin == nil, minutes > 0 {
       let last = request.endMs == 0 ? WallClock.nowMilliseconds : request.endMs
       request.beginMs = last - points * Int64(minutes) * 60_000
     }

@@ -44,6 +44,14 @@ final class TrendScan {
     seriesCount = series?.seriesCount ?? 1
     let users = source.snapshot.userCount
     let cells = periods.count * seriesCount
+    guard cells <= Limits.answerPointsMax else {
+      throw QueryError(
+        .resourceExhausted,
+        """
+        the answer would have \(cells) points (\(periods.count) periods of \(seriesCount) series), at most \
+        \(Limits.answerPointsMax): ask for a shorter range, a coarser granularity or a lower breakdown_limit
+        """)
+    }
     try control.charge(cells * MemoryLayout<TrendMetrics>.stride, for: "the points of each series")
     try control.charge(users * 17, for: "the state of each user")
     result = TrendResult(
