@@ -31,7 +31,12 @@ struct StoreLock: ~Copyable, Sendable {
     self.descriptor = descriptor
   }
 
-  deinit { close(descriptor) }
+  deinit {
+    // Closing would do, were this the only descriptor: a process that another thread is just starting holds a copy between its
+    // fork and its exec, and with it the lock. Unlocking ends it for all copies (flock(2)).
+    _ = flock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
 
   private static func holder(_ descriptor: Int32) -> String {
     var text = [UInt8](repeating: 0, count: 20)

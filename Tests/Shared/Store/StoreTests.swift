@@ -185,6 +185,20 @@ private func count(_ store: Store) throws -> Int {
     #expect(try count(open(folder)) == 0)
   }
 
+  @Test func `a copy of the lock's descriptor in a process that is just starting does not keep the lock`() throws {
+    let store = try open(folder)
+    // What a fork leaves to the child until its exec.
+    let descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
+    let held = descriptors.compactMap(Int32.init).filter {
+      (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)"))
+        == folder.file("a.sqlite.lock")
+    }
+    let copy = dup(try #require(held.first))
+    defer { close(copy) }
+    store.close()
+    #expect(try count(open(folder)) == 0)
+  }
+
   @Test func `migrations run once each and in order`() throws {
     try insert(open(folder), 1)
     let more = migrations + [
