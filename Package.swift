@@ -80,7 +80,7 @@ let package = Package(
     .target(
       name: "HTTP2", dependencies: ["CNghttp2"], path: "Shared/HTTP2", swiftSettings: settings),
     // gRPC without sockets: status, metadata, deadlines, framing, routing, handlers, call objects.
-    .target(name: "RPC", dependencies: ["HTTP2"], path: "Shared/RPC", swiftSettings: settings),
+    .target(name: "RPC", dependencies: ["CZlib", "HTTP2"], path: "Shared/RPC", swiftSettings: settings),
     // TCP server and client over SwiftNIO: connections, flow control, draining, limits.
     .target(
       name: "RPCTransport",
