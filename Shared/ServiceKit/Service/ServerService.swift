@@ -13,6 +13,9 @@ struct ServerService: Service, CustomStringConvertible {
     uniqueKeysWithValues: (Grpc_Reflection_V1_ServerReflectionMethods.all
       + Grpc_Reflection_V1alpha_ServerReflectionMethods.all).map { ($0.path, Scope.admin) })
 
+  /// Without a call for this long, a service counts as idle.
+  private static let idleSeconds = 5
+
   private let name: String
   private let standard: StandardSettings
   private let context: ServiceContext
@@ -67,13 +70,26 @@ struct ServerService: Service, CustomStringConvertible {
     context.logger.info(
       "metrics", metadata: ["address": "\(settings[standard.metricsHost]):\(metricsPort)"])
     announce("ready: \(name) on \(settings[standard.host]):\(port)")
-    // Also ends, by throwing, where the task is cancelled: what follows is the same.
-    try? await gracefulShutdown()
+    // Ends by throwing, when the process is told to end or the task is cancelled: what follows is the same.
+    try? await cancelWhenGracefulShutdown { try await self.giveBackCodeWhenIdle() }
     context.logger.info("draining")
     context.health.drain()
     parts.drain()
     await server.shutdown(graceMilliseconds: settings[standard.drainSeconds] * 1_000)
     await metrics.stop()
+  }
+
+  /// Gives back code that is not in use, once after the start and once after each time of calls.
+  private func giveBackCodeWhenIdle() async throws {
+    var seen = -1
+    var isGivenBack = false
+    while true {
+      try await Task.sleep(for: .seconds(Self.idleSeconds))
+      let calls = server.statistics.methods.reduce(0) { $0 + $1.1.callsByStatus.reduce(0, +) }
+      if calls == seen, !isGivenBack { CodePages.giveBack() }
+      isGivenBack = calls == seen
+      seen = calls
+    }
   }
 
   /// For whoever started the process: scripts wait for this line.
