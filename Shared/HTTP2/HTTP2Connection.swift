@@ -31,6 +31,16 @@ struct SessionState {
   let isServer: Bool
   /// Streams given out and not yet released.
   var live = 0
+  /// Streams in the list `free`.
+  var freeCount = 0
+  var conduct: PeerConduct
+  /// A HEADERS frame has begun and its block has not ended; counted, so that one is told from the next.
+  var headerBlocksBegun = 0
+  var headerBlockIsOpen = false
+  /// The peer has acknowledged our SETTINGS.
+  var settingsAcknowledged = false
+  /// Error code of a GOAWAY that has been sent; nil: none, or a graceful one.
+  var failureSent: UInt32?
   unowned(unsafe) let connection: HTTP2Connection
 }
 
@@ -46,13 +56,18 @@ package final class HTTP2Connection {
   private let memory: SessionMemory
   /// Trailers other than the plain `grpc-status: 0`, by stream, until the body has been sent.
   var trailers: [Int32: [HeaderField]] = [:]
-  /// Every stream ever made here, pooled or given out.
+  /// Every stream made here, pooled or given out.
   private var allStreams: [StreamPointer] = []
+  /// Body bytes of all streams that wait to be sent. In raw memory, because streams count in it.
+  private let unsentTotal: UnsafeMutablePointer<Int>
 
   /// - Throws: `HTTP2Error.outOfMemory`.
   package init(role: Role, limits: HTTP2Limits = HTTP2Limits(), memory: SessionMemory) throws(HTTP2Error) {
+    limits.check()
     self.memory = memory
     state = .allocate(capacity: 1)
+    unsentTotal = .allocate(capacity: 1)
+    unsentTotal.initialize(to: 0)
     var created: OpaquePointer?
     let callbacks = SessionCallbacks.shared
     let result =
@@ -66,11 +81,13 @@ package final class HTTP2Connection {
       }
     guard result == 0, let created else {
       state.deallocate()
+      unsentTotal.deallocate()
       throw .outOfMemory
     }
     session = created
     state.initialize(
-      to: SessionState(limits: limits, isServer: role == .server, connection: self))
+      to: SessionState(
+        limits: limits, isServer: role == .server, conduct: PeerConduct(limits), connection: self))
     submitSettings(limits)
   }
 
@@ -82,6 +99,7 @@ package final class HTTP2Connection {
       stream.deallocate()
     }
     state.deallocate()
+    unsentTotal.deallocate()
   }
 
   private func submitSettings(_ limits: HTTP2Limits) {
@@ -113,9 +131,40 @@ package final class HTTP2Connection {
     guard let base = bytes.baseAddress else { return }
     let taken = nghttp2_session_mem_recv(
       session, base.assumingMemoryBound(to: UInt8.self), bytes.count)
-    if taken < 0 { throw .protocolViolation(String(cString: nghttp2_strerror(Int32(taken)))) }
+    if taken < 0 { throw failure(of: taken) }
     let waiting = nghttp2_session_get_outbound_queue_size(session)
-    if waiting > state.pointee.limits.outboundFramesMax { throw .outboundQueueFull(waiting) }
+    if waiting > state.pointee.limits.outboundFramesMax, state.pointee.isServer {
+      throw cut(.unreadAnswers)
+    }
+  }
+
+  @inline(never)
+  private func failure(of code: Int) -> HTTP2Error {
+    if let abuse = state.pointee.conduct.abuse { return cut(abuse) }
+    switch Int32(code) {
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue: return cut(.continuations)
+    case NGHTTP2_ERR_FLOODED.rawValue: return cut(.unreadAnswers)
+    case NGHTTP2_ERR_NOMEM.rawValue: return .outOfMemory
+    default: return .protocolViolation(String(cString: nghttp2_strerror(Int32(code))))
+    }
+  }
+
+  /// Puts GOAWAY(ENHANCE_YOUR_CALM) into the output; the owner sends that and closes.
+  private func cut(_ abuse: PeerAbuse) -> HTTP2Error {
+    // gRFC A8: a client that reads this text pings half as often from then on.
+    goAway(HTTP2ErrorCode.enhanceYourCalm, abuse == .pings ? "too_many_pings" : "\(abuse)")
+    return .abuse(abuse)
+  }
+
+  /// One more of something that only the owner sees. The next `receive` or `checkConduct` throws where it was too much.
+  package func note(_ abuse: PeerAbuse, weight: Int = 1) {
+    _ = state.pointee.conduct.note(abuse, weight: weight)
+  }
+
+  /// - Throws: where the peer has done something too often; a GOAWAY then waits in the output.
+  @inline(__always)
+  package func checkConduct() throws(HTTP2Error) {
+    if let abuse = state.pointee.conduct.abuse { throw cut(abuse) }
   }
 
   @inline(__always)
@@ -143,6 +192,9 @@ package final class HTTP2Connection {
   /// Takes back the memory of a stream whose `closed` event has been handled.
   @inline(__always)
   package func release(_ stream: StreamPointer) {
+    unsentTotal.pointee &-= stream.unsentBytes
+    stream.pointee.outOffset = 0
+    stream.pointee.outLength = 0
     if stream.pointee.unconsumed > 0 {
       nghttp2_session_consume_connection(session, stream.pointee.unconsumed)
     }
@@ -153,12 +205,31 @@ package final class HTTP2Connection {
     stream.pointee.trim()
     stream.pointee.nextFree = state.pointee.free
     state.pointee.free = stream
+    state.pointee.freeCount &+= 1
     state.pointee.live &-= 1
+  }
+
+  /// Gives the memory of pooled streams back, for a connection that rests.
+  package func trimPool() {
+    while state.pointee.freeCount > state.pointee.limits.idleStreamsKept,
+      let stream = state.pointee.free
+    {
+      state.pointee.free = stream.pointee.nextFree
+      state.pointee.freeCount &-= 1
+      allStreams.removeAll { $0 == stream }
+      stream.pointee.deallocate()
+      stream.deallocate()
+    }
   }
 
   /// The streams that have been given out and not released, for the end of a connection.
   package var openStreams: [StreamPointer] {
     allStreams.filter { $0.pointee.flags.contains(.live) }
+  }
+
+  /// Visits the streams that have been given out and not released. Nothing may be released meanwhile.
+  package func forEachLiveStream(_ body: (StreamPointer) -> Void) {
+    for stream in allStreams where stream.pointee.flags.contains(.live) { body(stream) }
   }
 
   // MARK: - Out
@@ -172,13 +243,23 @@ package final class HTTP2Connection {
     return UnsafeRawBufferPointer(start: base, count: count)
   }
 
+  /// What the headers of an answer say about compression.
+  package enum AnnouncedEncoding: Int, Sendable {
+    /// Nothing.
+    case nothing = 2
+    /// `grpc-accept-encoding`.
+    case accepted = 3
+    /// The same and `grpc-encoding: gzip`.
+    case gzip = 4
+  }
+
   /// Answers a request with `:status 200`, `content-type: application/grpc`; the body follows from `stream.write`.
   @inline(__always)
-  package func respond(_ stream: StreamPointer) {
+  package func respond(_ stream: StreamPointer, encoding: AnnouncedEncoding = .nothing) {
     stream.pointee.flags.insert(.outboundBegun)
     var provider = Self.provider(stream)
     nghttp2_submit_response(
-      session, stream.pointee.id, SessionCallbacks.shared.responseFields, 2, &provider)
+      session, stream.pointee.id, SessionCallbacks.shared.responseFields, encoding.rawValue, &provider)
   }
 
   /// The same with more fields.
@@ -280,6 +361,24 @@ package final class HTTP2Connection {
   @inline(__always)
   package var liveStreams: Int { state.pointee.live }
 
+  /// Body bytes of all streams that wait to be sent.
+  @inline(__always)
+  package var unsentBytes: Int { unsentTotal.pointee }
+
+  /// The number of the header block that has begun and not ended; nil: none is open.
+  package var openHeaderBlock: Int? {
+    state.pointee.headerBlockIsOpen ? state.pointee.headerBlocksBegun : nil
+  }
+
+  /// Whether the peer has acknowledged our SETTINGS.
+  package var settingsAcknowledged: Bool { state.pointee.settingsAcknowledged }
+
+  /// Error code of the GOAWAY by which this side gave the connection up; nil: it has not, or gracefully.
+  package var failureSent: UInt32? { state.pointee.failureSent }
+
+  /// The last stream of the peer.
+  package var lastStreamID: Int32 { nghttp2_session_get_last_proc_stream_id(session) }
+
   /// The nghttp2 that is loaded: `1.52.0`.
   package static var libraryVersion: String {
     nghttp2_version(0).map { String(cString: $0.pointee.version_str) } ?? "unknown"
@@ -301,10 +400,11 @@ package final class HTTP2Connection {
     if let stream = state.pointee.free {
       state.pointee.free = stream.pointee.nextFree
       stream.pointee.nextFree = nil
+      state.pointee.freeCount &-= 1
       return stream
     }
     let stream = StreamPointer.allocate(capacity: 1)
-    stream.initialize(to: HTTP2Stream())
+    stream.initialize(to: HTTP2Stream(unsentTotal: unsentTotal))
     allStreams.append(stream)
     return stream
   }

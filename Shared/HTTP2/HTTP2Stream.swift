@@ -34,6 +34,10 @@ package struct HTTP2Stream {
   var outOffset = 0
   var outLength = 0
   var outCapacity: Int
+  /// Bytes of the body that have been taken so far.
+  package internal(set) var sentBytes = 0
+  /// The connection's sum of `unsentBytes`.
+  let unsentTotal: UnsafeMutablePointer<Int>
 
   var nextFree: UnsafeMutablePointer<HTTP2Stream>?
 
@@ -44,6 +48,12 @@ package struct HTTP2Stream {
   package var userDeadline: Int64 = 0
   package var userStart: Int64 = 0
   package var userState: UInt32 = 0
+  package var userFlags: UInt32 = 0
+  /// When bytes came last, of a message that is not whole.
+  package var userTouched: Int64 = 0
+  /// Since when the peer takes the body too slowly, and `sentBytes` at that time; 0: it does not.
+  package var userStalledSince: Int64 = 0
+  package var userStalledAt = 0
   package var userIndex: Int32 = -1
 
   package struct Flags: OptionSet, Sendable {
@@ -80,7 +90,8 @@ package struct HTTP2Stream {
   /// Larger buffers go back to the allocator when a stream ends.
   static let keptCapacityMax = 16 * 1024
 
-  init() {
+  init(unsentTotal: UnsafeMutablePointer<Int>) {
+    self.unsentTotal = unsentTotal
     headers = .allocate(capacity: Self.initialHeaderCapacity)
     headerCapacity = Self.initialHeaderCapacity
     body = .allocate(capacity: Self.initialBodyCapacity)
@@ -101,12 +112,17 @@ package struct HTTP2Stream {
     unconsumed = 0
     outOffset = 0
     outLength = 0
+    sentBytes = 0
     userHandle = nil
     userObject = nil
     userPrincipal = nil
     userDeadline = 0
     userStart = 0
     userState = 0
+    userFlags = 0
+    userTouched = 0
+    userStalledSince = 0
+    userStalledAt = 0
     userIndex = -1
     firstBlock = HeaderBlock()
   }
@@ -201,18 +217,19 @@ extension UnsafeMutablePointer where Pointee == HTTP2Stream {
   @inline(__always)
   package func write(_ bytes: UnsafeRawBufferPointer) {
     guard let base = bytes.baseAddress, bytes.count > 0 else { return }
+    pointee.unsentTotal.pointee &+= bytes.count
     HTTP2Stream.append(
       base.assumingMemoryBound(to: UInt8.self), bytes.count, to: &pointee.out,
       offset: &pointee.outOffset, length: &pointee.outLength, capacity: &pointee.outCapacity)
   }
 
-  /// Adds a gRPC message: its five-byte prefix (uncompressed) and its bytes.
+  /// Adds a gRPC message: its five-byte prefix and its bytes.
   @inline(__always)
-  package func writeMessage(_ bytes: UnsafeRawBufferPointer) {
+  package func writeMessage(_ bytes: UnsafeRawBufferPointer, packed: Bool = false) {
     var prefix: (UInt8, UInt8, UInt8, UInt8, UInt8)
     let count = bytes.count
     prefix = (
-      0, UInt8(truncatingIfNeeded: count >> 24), UInt8(truncatingIfNeeded: count >> 16),
+      packed ? 1 : 0, UInt8(truncatingIfNeeded: count >> 24), UInt8(truncatingIfNeeded: count >> 16),
       UInt8(truncatingIfNeeded: count >> 8), UInt8(truncatingIfNeeded: count)
     )
     withUnsafeBytes(of: &prefix) { write($0) }

@@ -25,20 +25,27 @@ final class SessionCallbacks: @unchecked Sendable {
     guard let table, let options else { preconditionFailure("nghttp2 gave no objects") }
     self.table = table
     self.options = options
-    responseFields = .allocate(capacity: 2)
+    responseFields = .allocate(capacity: 4)
     responseFields[0] = Self.constant(":status", "200")
     responseFields[1] = Self.constant("content-type", "application/grpc")
+    responseFields[2] = Self.constant("grpc-accept-encoding", "identity,gzip")
+    responseFields[3] = Self.constant("grpc-encoding", "gzip")
     okTrailers = .allocate(capacity: 1)
     okTrailers[0] = Self.constant("grpc-status", "0")
 
     nghttp2_option_set_no_auto_window_update(options, 1)
     nghttp2_option_set_no_closed_streams(options, 1)
     nghttp2_option_set_max_settings(options, 32)
+    // A client's token may be empty, `authorization: Bearer `: that is UNAUTHENTICATED, not a broken stream.
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
+    // Also a server's bound for clients that leave answers unread: see `HTTP2Limits.outboundFramesMax`.
     nghttp2_option_set_max_outbound_ack(options, 1_000)
     nghttp2_option_set_max_continuations(options, 4)
-    // A client may cancel 1,000 calls at once, and 200/s for ever: an honest one that cancels 50/s stays far below.
-    nghttp2_option_set_stream_reset_rate_limit(options, 1_000, 200)
+    // Ours is lower (`HTTP2Limits.resetsBurst`) and settable; this one stands behind it.
+    nghttp2_option_set_stream_reset_rate_limit(options, 10_000, 1_000)
 
+    nghttp2_session_callbacks_set_on_begin_frame_callback(table, Self.beginFrame)
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table, Self.invalidFrameReceived)
     nghttp2_session_callbacks_set_on_begin_headers_callback(table, Self.beginHeaders)
     nghttp2_session_callbacks_set_on_header_callback(table, Self.header)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, Self.dataChunk)
@@ -64,6 +71,74 @@ final class SessionCallbacks: @unchecked Sendable {
   @inline(__always)
   private static func stream(_ session: OpaquePointer?, _ id: Int32) -> StreamPointer? {
     nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(to: HTTP2Stream.self)
+  }
+
+  /// The frame's type as RFC 9113 and RFC 9218 number them.
+  private enum FrameType {
+    static let data: UInt8 = 0
+    static let headers: UInt8 = 1
+    static let priority: UInt8 = 2
+    static let resetStream: UInt8 = 3
+    static let settings: UInt8 = 4
+    static let ping: UInt8 = 6
+    static let goAway: UInt8 = 7
+    static let windowUpdate: UInt8 = 8
+    static let continuation: UInt8 = 9
+    static let priorityUpdate: UInt8 = 16
+  }
+
+  /// Called for every frame, before nghttp2 judges it: also those that it passes over in silence are counted.
+  private static let beginFrame: nghttp2_on_begin_frame_callback = { _, header, user in
+    let header = header.unsafelyUnwrapped
+    let state = state(user)
+    guard state.pointee.isServer else { return 0 }
+    let within: Bool
+    switch header.pointee.type {
+    case FrameType.data:
+      state.pointee.headerBlockIsOpen = false
+      if header.pointee.length > 0 || header.pointee.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
+        return 0
+      }
+      within = state.pointee.conduct.note(.emptyFrames)
+    case FrameType.headers:
+      state.pointee.headerBlockIsOpen = true
+      state.pointee.headerBlocksBegun &+= 1
+      return 0
+    default:
+      state.pointee.headerBlockIsOpen = false
+      within = controlFrameBegan(state, header)
+    }
+    return within ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+  }
+
+  private static func controlFrameBegan(
+    _ state: UnsafeMutablePointer<SessionState>, _ header: UnsafePointer<nghttp2_frame_hd>
+  ) -> Bool {
+    let isAnswer = header.pointee.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0
+    switch header.pointee.type {
+    case FrameType.windowUpdate: return state.pointee.conduct.windowUpdateCame()
+    case FrameType.resetStream: return state.pointee.conduct.note(.resets)
+    case FrameType.settings: return isAnswer || state.pointee.conduct.note(.settings)
+    case FrameType.ping:
+      // An answer that nobody asked for is a frame without use; ours are asked for rarely.
+      return isAnswer
+        ? state.pointee.conduct.note(.unknownFrames)
+        : state.pointee.conduct.pingCame(liveStreams: state.pointee.live)
+    case FrameType.priority, FrameType.priorityUpdate: return state.pointee.conduct.note(.priorities)
+    case FrameType.continuation, FrameType.goAway: return true
+    default: return state.pointee.conduct.note(.unknownFrames)
+    }
+  }
+
+  /// nghttp2 has answered a frame with RST_STREAM or GOAWAY.
+  private static let invalidFrameReceived: nghttp2_on_invalid_frame_recv_callback = {
+    _, frame, code, user in
+    let state = state(user)
+    state.pointee.headerBlockIsOpen = false
+    guard state.pointee.isServer else { return 0 }
+    // A stream over the limit may be opened by a client that has not seen our SETTINGS.
+    let what: PeerAbuse = code == NGHTTP2_ERR_REFUSED_STREAM.rawValue ? .resets : .provokedResets
+    return state.pointee.conduct.note(what) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
   }
 
   private static let beginHeaders: nghttp2_on_begin_headers_callback = { session, frame, user in
@@ -95,13 +170,12 @@ final class SessionCallbacks: @unchecked Sendable {
     let listBytes = nameLength &+ valueLength &+ 32
     stream.pointee.headerListBytes &+= listBytes
     stream.pointee.headerFields &+= 1
-    // Over a limit the block is still decoded, so that HPACK stays in step, but nothing more is kept; a peer that goes on to
-    // twice the limit loses the connection.
+    // Over a limit the block is still decoded, so that HPACK stays in step, but nothing more is kept.
     if stream.pointee.headerListBytes > state.pointee.limits.headerBytesMax
       || stream.pointee.headerFields > state.pointee.limits.headerFieldsMax
     {
       stream.pointee.flags.insert(.headersOverflowed)
-      return stream.pointee.headerFields > state.pointee.limits.headerFieldsMax &* 16
+      return isHeaderFlood(state, stream) && !state.pointee.conduct.report(.headerFlood)
         ? NGHTTP2_ERR_CALLBACK_FAILURE.rawValue : 0
     }
     let known = HeaderName.classify(name, nameLength)
@@ -120,6 +194,16 @@ final class SessionCallbacks: @unchecked Sendable {
     memcpy(target + 6 + keptName, value, valueLength)
     stream.pointee.headerLength &+= count
     return 0
+  }
+
+  /// A server's mistake is not held against it as soon as a client's: a client has no other connection.
+  private static func isHeaderFlood(
+    _ state: UnsafeMutablePointer<SessionState>, _ stream: StreamPointer
+  ) -> Bool {
+    let limits = state.pointee.limits
+    let factor = limits.headerFloodFactor &* (state.pointee.isServer ? 1 : 8)
+    return stream.pointee.headerListBytes > limits.headerBytesMax &* factor
+      || stream.pointee.headerFields > limits.headerFieldsMax &* factor
   }
 
   @inline(never)
@@ -159,7 +243,14 @@ final class SessionCallbacks: @unchecked Sendable {
       guard let stream = stream(session, header.stream_id) else { return 0 }
       // Padding counts against the window and never reaches the application.
       let padding = frame.pointee.data.padlen
-      if padding > 0 { nghttp2_session_consume(session, header.stream_id, padding) }
+      if padding > 0 {
+        nghttp2_session_consume(session, header.stream_id, padding)
+        if padding == header.length, !ended, state(user).pointee.isServer,
+          !state(user).pointee.conduct.note(.emptyFrames)
+        {
+          return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+        }
+      }
       guard ended else { return 0 }
       stream.pointee.flags.insert(.remoteEnded)
       if !stream.pointee.flags.contains(.dataQueued) {
@@ -168,6 +259,7 @@ final class SessionCallbacks: @unchecked Sendable {
       }
     case UInt8(NGHTTP2_HEADERS.rawValue):
       let state = state(user)
+      state.pointee.headerBlockIsOpen = false
       guard let stream = state.pointee.current else { return 0 }
       state.pointee.current = nil
       if ended { stream.pointee.flags.insert(.remoteEnded) }
@@ -189,6 +281,8 @@ final class SessionCallbacks: @unchecked Sendable {
     case UInt8(NGHTTP2_SETTINGS.rawValue):
       if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
         state(user).pointee.events.push(HTTP2Event(kind: .settings))
+      } else {
+        state(user).pointee.settingsAcknowledged = true
       }
     case UInt8(NGHTTP2_PING.rawValue):
       if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 {
@@ -199,17 +293,44 @@ final class SessionCallbacks: @unchecked Sendable {
     return 0
   }
 
-  /// A server that answers before the client has finished frees the stream by RST_STREAM(NO_ERROR) (RFC 9113, 8.1).
   private static let frameSent: nghttp2_on_frame_send_callback = { session, frame, user in
-    let header = frame.unsafelyUnwrapped.pointee.hd
-    guard header.type == UInt8(NGHTTP2_HEADERS.rawValue),
-      header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0, state(user).pointee.isServer,
+    let frame = frame.unsafelyUnwrapped
+    let header = frame.pointee.hd
+    let state = state(user)
+    guard state.pointee.isServer else { return 0 }
+    switch header.type {
+    case FrameType.data: state.pointee.conduct.dataSent()
+    case FrameType.headers:
+      state.pointee.conduct.hasSent = true
+      freeAnsweredStream(session, header)
+    case FrameType.resetStream:
+      // The end of the connection follows from `checkConduct`, behind this frame.
+      if isProvoked(frame.pointee.rst_stream.error_code) {
+        _ = state.pointee.conduct.note(.provokedResets)
+      }
+    case FrameType.goAway:
+      let code = frame.pointee.goaway.error_code
+      if code != HTTP2ErrorCode.noError { state.pointee.failureSent = code }
+    default: break
+    }
+    return 0
+  }
+
+  /// Whether we reset a stream for what the peer did to it; not for a call that was cancelled or refused here.
+  private static func isProvoked(_ code: UInt32) -> Bool {
+    code != HTTP2ErrorCode.noError && code != HTTP2ErrorCode.cancel
+      && code != HTTP2ErrorCode.refusedStream
+  }
+
+  /// A server that answers before the client has finished frees the stream by RST_STREAM(NO_ERROR) (RFC 9113, 8.1).
+  @inline(__always)
+  private static func freeAnsweredStream(_ session: OpaquePointer?, _ header: nghttp2_frame_hd) {
+    guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
       let stream = stream(session, header.stream_id),
       !stream.pointee.flags.contains(.remoteEnded)
-    else { return 0 }
+    else { return }
     nghttp2_submit_rst_stream(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), header.stream_id, HTTP2ErrorCode.noError)
-    return 0
   }
 
   private static let streamClosed: nghttp2_on_stream_close_callback = { session, id, code, user in
@@ -226,6 +347,8 @@ final class SessionCallbacks: @unchecked Sendable {
     let count = min(room, stream.unsentBytes)
     memcpy(buffer.unsafelyUnwrapped, stream.pointee.out + stream.pointee.outOffset, count)
     stream.pointee.outOffset &+= count
+    stream.pointee.sentBytes &+= count
+    stream.pointee.unsentTotal.pointee &-= count
     guard stream.unsentBytes == 0 else { return count }
     stream.pointee.outOffset = 0
     stream.pointee.outLength = 0

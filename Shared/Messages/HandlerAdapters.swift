@@ -54,11 +54,11 @@ extension MethodHandler {
       .streaming { requests, responses, context in
         var iterator = requests.map(request).makeAsyncIterator()
         guard let first = try await iterator.next() else {
-          throw RPCError(.internal, "\(method.path): takes one request, got none")
+          throw RPCError(.unimplemented, "\(method.path): takes one request, got none")
         }
         // The client half-closes behind its request: whatever else comes is an error of its library.
         guard try await iterator.next() == nil else {
-          throw RPCError(.internal, "\(method.path): takes one request, got more")
+          throw RPCError(.unimplemented, "\(method.path): takes one request, got more")
         }
         try await handle(first, responses.map(response), context)
       })

@@ -64,6 +64,7 @@ package struct CallContext: Sendable {
 /// Metadata that a handler adds to its answer. Safe from any thread.
 package final class ResponseMetadata: Sendable {
   private let state = Mutex<(initial: Metadata, trailing: Metadata)>((Metadata(), Metadata()))
+  private let compression = Atomic<Bool>(false)
 
   package init() {}
 
@@ -84,6 +85,11 @@ package final class ResponseMetadata: Sendable {
   package func addInitial(_ name: String, bytes: [UInt8]) {
     state.withLock { $0.initial.add(name, bytes: bytes) }
   }
+
+  /// Asks for the call's messages to be compressed where the client takes gzip. Before the first of them.
+  package func compressMessages() { compression.store(true, ordering: .relaxed) }
+
+  var compressesMessages: Bool { compression.load(ordering: .relaxed) }
 
   package var snapshot: (initial: Metadata, trailing: Metadata) { state.withLock { $0 } }
 }

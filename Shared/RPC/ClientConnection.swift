@@ -201,6 +201,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
         let message = Array(stream.unread[MessageFraming.prefixBytes..<end])
         stream.skip(end)
         call.pipe.deliver(message, cost: end)
+      case .packed: preconditionFailure("a packed message of a call without an encoding")
       }
     }
   }

@@ -20,4 +20,6 @@ package protocol ConnectionDriver: AnyObject, Sendable {
 package protocol ServerObserver: Sendable {
   /// A handler threw something other than an `RPCError`; the caller got UNKNOWN.
   func handlerFailed(_ method: MethodDescriptor, _ error: any Error)
+  /// The server ended a connection; told once for each. `detail`: a value, where the cause has one.
+  func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String)
 }

@@ -92,6 +92,13 @@ package struct ResponseWriter<Message: Sendable>: Sendable {
     try await sink.send(coder.encode(message))
   }
 
+  /// The same, saying whether to compress the message. Done only where the client takes gzip and the first message was
+  /// compressed, or the server's limits or `ResponseMetadata.compressMessages` have asked for it: the headers that name the
+  /// encoding leave with the first one.
+  package func send(_ message: Message, compress: Bool) async throws {
+    try await sink.send(coder.encode(message), compress: compress)
+  }
+
   package func map<Other>(_ coder: MessageCoder<Other>) -> ResponseWriter<Other> {
     ResponseWriter<Other>(sink: sink, coder: coder)
   }
@@ -107,4 +114,11 @@ package protocol MessageSource: Sendable {
 package protocol MessageSink: Sendable {
   /// Returns once the message is queued and the queue is below its bound.
   func send(_ message: [UInt8]) async throws
+  /// The same; `compress`: whether to pack the message where the peer takes that, nil: as the call's settings say.
+  func send(_ message: [UInt8], compress: Bool?) async throws
+}
+
+extension MessageSink {
+  /// A sink that does not compress.
+  package func send(_ message: [UInt8], compress: Bool?) async throws { try await send(message) }
 }

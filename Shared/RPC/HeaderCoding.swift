@@ -128,8 +128,19 @@ package enum HeaderCoding {
     return "\(min(milliseconds / 1_000, 99_999_999))S"
   }
 
-  /// Custom fields as they travel: `-bin` values in base64.
+  /// Custom fields as they travel: `-bin` values in base64; of others, bytes that no field may hold (RFC 9110, 5.5) as `?`.
   package static func encode(_ entry: Metadata.Entry) -> [UInt8] {
-    entry.name.hasSuffix("-bin") ? base64Encode(entry.value) : entry.value
+    if entry.name.hasSuffix("-bin") { return base64Encode(entry.value) }
+    return entry.value.map { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F ? UInt8(ascii: "?") : $0 }
+  }
+
+  /// `grpc-message` within a number of bytes: cut before an escape that would not be whole.
+  package static func percentEncode(_ text: String, bytesMax: Int) -> [UInt8] {
+    // No character takes less than a byte: what lies further behind is not looked at.
+    let encoded = percentEncode(String(text.prefix(bytesMax)))
+    guard encoded.count > bytesMax else { return encoded }
+    var end = bytesMax
+    for back in 1...2 where end >= back && encoded[bytesMax - back] == 0x25 { end = bytesMax - back }
+    return Array(encoded[..<end])
   }
 }

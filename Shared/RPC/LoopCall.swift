@@ -29,6 +29,11 @@ package struct LoopCall {
     message.withUnsafeBytes { connection.reply(stream, $0) }
   }
 
+  /// The same, saying whether to compress it where the client takes gzip. On the loop: 10 ns per byte.
+  package func reply(_ message: UnsafeRawBufferPointer, compress: Bool) {
+    connection.reply(stream, message, compress: compress)
+  }
+
   package func fail(_ error: RPCError) { connection.fail(stream, error) }
 
   /// Metadata, deadline and peer. Allocates: not for hot paths.
@@ -42,11 +47,13 @@ package struct LoopCall {
 package final class ParkedCall: Sendable {
   let connection: ServerConnection
   let streamID: Int32
+  private let coding: OutboundCoding
   private let answered = Atomic<Bool>(false)
 
-  init(connection: ServerConnection, streamID: Int32) {
+  init(connection: ServerConnection, streamID: Int32, coding: OutboundCoding) {
     self.connection = connection
     self.streamID = streamID
+    self.coding = coding
   }
 
   deinit {
@@ -58,11 +65,16 @@ package final class ParkedCall: Sendable {
     }
   }
 
-  package func reply(_ message: [UInt8]) { complete(.success(message)) }
+  package func reply(_ message: [UInt8]) { complete(.success(coding.encode(message))) }
+
+  /// The same, saying whether to compress it where the client takes gzip. Done on the caller's thread.
+  package func reply(_ message: [UInt8], compress: Bool) {
+    complete(.success(coding.encode(message, wish: compress)))
+  }
 
   package func fail(_ error: RPCError) { complete(.failure(error)) }
 
-  private func complete(_ result: Result<[UInt8], RPCError>) {
+  private func complete(_ result: Result<EncodedMessage, RPCError>) {
     guard !answered.exchange(true, ordering: .relaxed) else { return }
     let (connection, streamID) = (connection, streamID)
     if connection.driver.isOnLoop {
@@ -81,7 +93,8 @@ package final class ParkedCall: Sendable {
     for answers in byLoop.values {
       answers[0].0.connection.driver.execute {
         for (call, result) in answers {
-          call.connection.complete(call.streamID, result, response: nil)
+          call.connection.complete(
+            call.streamID, result.map { call.coding.encode($0) }, response: nil)
         }
       }
     }

@@ -12,14 +12,21 @@ protocol PipeOwner: AnyObject, Sendable {
 /// Inbound is bounded by the flow-control window, which opens only as messages are read; outbound by `unsentBytesMax`: beyond it
 /// `send` waits.
 final class MessagePipe: MessageSource, MessageSink, Sendable {
+  /// A message that has come. Packed ones are unpacked by whoever reads them, one at a time: the window bounds what waits by
+  /// its size on the wire, and a queue of unpacked ones could be a thousand times that.
+  private struct Inbound {
+    var bytes: [UInt8]
+    var isPacked: Bool
+  }
+
   private struct State {
-    var inbound: [[UInt8]] = []
+    var inbound: [Inbound] = []
     var inboundHead = 0
     var inboundCosts: [Int] = []
     var inboundEnded = false
     /// Set once: the call is over for the reader (after the queue) and the writer.
     var failure: RPCError?
-    var reader: CheckedContinuation<[UInt8]?, any Error>?
+    var reader: CheckedContinuation<Inbound?, any Error>?
 
     var outbound: [UInt8] = []
     /// Bytes given to the connection and not yet taken by the wire.
@@ -27,6 +34,10 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     var outputScheduled = false
     var outboundEnded = false
     var writers: [CheckedContinuation<Void, any Error>] = []
+    /// Whether the headers name the encoding; settled by the first message, because they leave with it.
+    var namesEncoding: Bool?
+    /// Bytes of the largest message either way.
+    var largest = 0
 
     /// Bytes of read messages that the peer's window has not been given back for.
     var consumed = 0
@@ -37,14 +48,22 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   private let driver: any ConnectionDriver
   private let owner: any PipeOwner
   private let unsentBytesMax: Int
+  private let inboundBytesMax: Int
+  let outboundCoding: OutboundCoding
   /// The stream, from its beginning until it is closed.
   // nonisolated(unsafe): touched on the event loop only.
   nonisolated(unsafe) var stream: StreamPointer?
 
+  /// - Parameters:
+  ///   - inboundBytesMax: bytes that one received message may have unpacked.
+  ///   - coding: how messages are sent. Where it never packs unasked, the first message tells whether the encoding is used.
   init(
     driver: any ConnectionDriver, owner: any PipeOwner, stream: StreamPointer?,
-    unsentBytesMax: Int
+    unsentBytesMax: Int, inboundBytesMax: Int = 4 * 1024 * 1024,
+    coding: OutboundCoding = OutboundCoding()
   ) {
+    self.inboundBytesMax = inboundBytesMax
+    outboundCoding = coding
     self.driver = driver
     self.owner = owner
     self.unsentBytesMax = unsentBytesMax
@@ -54,8 +73,26 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   // MARK: - The handler's side
 
   func next() async throws -> [UInt8]? {
+    guard let message = try await nextInbound() else { return nil }
+    guard message.isPacked else { return message.bytes }
+    do throws(RPCError) {
+      return try unpack(message)
+    } catch {
+      state.withLock { if $0.failure == nil { $0.failure = error } }
+      throw error
+    }
+  }
+
+  private func unpack(_ message: Inbound) throws(RPCError) -> [UInt8] {
+    let result = message.bytes.withUnsafeBytes { packed in
+      Result { () throws(RPCError) in try MessageFraming.unpack(packed, limit: inboundBytesMax) }
+    }
+    return try result.get()
+  }
+
+  private func nextInbound() async throws -> Inbound? {
     enum Step {
-      case done([UInt8]?, scheduleConsume: Bool)
+      case done(Inbound?, scheduleConsume: Bool)
       case failed(RPCError)
       case wait
     }
@@ -76,12 +113,12 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     }
   }
 
-  private func waitForMessage() async throws -> [UInt8]? {
+  private func waitForMessage() async throws -> Inbound? {
     try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation {
-        (continuation: CheckedContinuation<[UInt8]?, any Error>) in
+        (continuation: CheckedContinuation<Inbound?, any Error>) in
         enum Answer {
-          case value([UInt8]?, Bool)
+          case value(Inbound?, Bool)
           case error(any Error)
           case parked
         }
@@ -114,10 +151,10 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     }
   }
 
-  private static func take(_ state: inout State) -> ([UInt8], scheduleConsume: Bool) {
+  private static func take(_ state: inout State) -> (Inbound, scheduleConsume: Bool) {
     let message = state.inbound[state.inboundHead]
     state.consumed += state.inboundCosts[state.inboundHead]
-    state.inbound[state.inboundHead] = []
+    state.inbound[state.inboundHead].bytes = []
     state.inboundHead += 1
     if state.inboundHead == state.inbound.count {
       state.inbound.removeAll(keepingCapacity: true)
@@ -142,32 +179,50 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     }
   }
 
-  func send(_ message: [UInt8]) async throws {
-    if try enqueue(message) { try await waitForRoom() }
+  func send(_ message: [UInt8]) async throws { try await send(message, compress: nil) }
+
+  func send(_ message: [UInt8], compress: Bool?) async throws {
+    if try enqueue(message, compress: compress) { try await waitForRoom() }
   }
 
   /// Queues a message; true: there is more than the bound now, the sender should wait.
-  func enqueue(_ message: [UInt8]) throws -> Bool {
-    guard message.count <= Int(UInt32.max) else {
-      throw RPCError(.resourceExhausted, "message: at most \(UInt32.max) bytes")
+  ///
+  /// - Parameter compress: whether to pack it, if the peer takes that; nil: as the call's coding says.
+  /// - Throws: RESOURCE_EXHAUSTED where it is too large; the call's failure.
+  func enqueue(_ message: [UInt8], compress: Bool? = nil) throws -> Bool {
+    try outboundCoding.check(message.count)
+    let packs = settleEncoding(outboundCoding.packs(message.count, wish: compress))
+    return try enqueue(outboundCoding.encode(message, wish: packs), size: message.count)
+  }
+
+  /// Whether a message that should be packed may be: not if the headers have gone without naming the encoding.
+  private func settleEncoding(_ packs: Bool) -> Bool {
+    if outboundCoding.encoding == .identity { return false }
+    return state.withLock { state in
+      let names = state.namesEncoding ?? (packs || outboundCoding.fromBytes != Int.max)
+      state.namesEncoding = names
+      return names && packs
     }
+  }
+
+  /// Bytes of the largest message so far, either way.
+  var largestMessage: Int { state.withLock { $0.largest } }
+
+  /// Whether `grpc-encoding` has to name the encoding. Known once the first message is queued.
+  var namesEncoding: Bool { state.withLock { $0.namesEncoding ?? false } }
+
+  private func enqueue(_ message: EncodedMessage, size: Int) throws -> Bool {
     let (schedule, wait): (Bool, Bool) = try state.withLock { state in
       if let failure = state.failure { throw failure }
       precondition(!state.outboundEnded, "a message was sent after the end")
-      Self.append(message, to: &state.outbound)
+      MessageFraming.append(message.bytes, packed: message.isPacked, to: &state.outbound)
+      state.largest = max(state.largest, size)
       let schedule = !state.outputScheduled
       state.outputScheduled = true
       return (schedule, state.outbound.count + state.unsent > unsentBytesMax)
     }
     if schedule { onLoop { $0.owner.pipeHasOutput($0) } }
     return wait
-  }
-
-  private static func append(_ message: [UInt8], to buffer: inout [UInt8]) {
-    let count = UInt32(message.count)
-    buffer.append(0)
-    withUnsafeBytes(of: count.bigEndian) { buffer.append(contentsOf: $0) }
-    buffer.append(contentsOf: message)
   }
 
   private func waitForRoom() async throws {
@@ -238,9 +293,11 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   }
 
   /// A whole message has come. `cost`: its part of the window.
-  func deliver(_ message: [UInt8], cost: Int) {
-    let (reader, schedule): (CheckedContinuation<[UInt8]?, any Error>?, Bool) = state.withLock {
+  func deliver(_ message: [UInt8], cost: Int, packed: Bool = false) {
+    let message = Inbound(bytes: message, isPacked: packed)
+    let (reader, schedule): (CheckedContinuation<Inbound?, any Error>?, Bool) = state.withLock {
       state in
+      state.largest = max(state.largest, message.bytes.count)
       guard let reader = state.reader else {
         state.inbound.append(message)
         state.inboundCosts.append(cost)
@@ -268,7 +325,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   /// The call is over: readers get what has come and then the error, writers the error.
   func fail(_ error: RPCError) {
-    let (reader, writers): (CheckedContinuation<[UInt8]?, any Error>?, [CheckedContinuation<Void, any Error>]) =
+    let (reader, writers): (CheckedContinuation<Inbound?, any Error>?, [CheckedContinuation<Void, any Error>]) =
       state.withLock { state in
         if state.failure == nil { state.failure = error }
         state.outbound = []

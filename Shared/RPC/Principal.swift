@@ -5,8 +5,17 @@ package final class Principal: Sendable {
   /// The one app that it may speak for; nil: any, which each request then names.
   package let appID: String?
   package let scopes: Set<String>
+  /// Which counter of `Admission` counts the app's calls; nil: it speaks for no app, and no share holds it.
+  let admissionSlot: Int?
 
   package init(tokenID: String, appID: String?, scopes: Set<String>) {
+    admissionSlot = appID.map { app in
+      // FNV-1a: the same in every process, unlike `Hasher`, so that what a test finds is found again.
+      let hash = app.utf8.reduce(0xCBF2_9CE4_8422_2325) { (hash: UInt64, byte) in
+        (hash ^ UInt64(byte)) &* 0x100_0000_01B3
+      }
+      return Int(hash >> 32) % Admission.appSlots
+    }
     self.tokenID = tokenID
     self.appID = appID
     self.scopes = scopes

@@ -13,6 +13,13 @@ struct RequestHead {
     static let grpc = Flags(rawValue: 2)
     static let badTimeout = Flags(rawValue: 4)
     static let unknownEncoding = Flags(rawValue: 8)
+    /// Messages may be packed with gzip.
+    static let gzip = Flags(rawValue: 16)
+    /// Answers may be packed with gzip.
+    static let acceptsGzip = Flags(rawValue: 32)
+    /// The client negotiates encodings: it is told ours.
+    static let negotiates = Flags(rawValue: 64)
+    static let te = Flags(rawValue: 128)
   }
 
   @inline(__always)
@@ -27,7 +34,16 @@ struct RequestHead {
         timeoutNanoseconds = HeaderCoding.timeoutNanoseconds(value)
         if timeoutNanoseconds == nil { flags.insert(.badTimeout) }
       case .grpcEncoding:
-        if !Self.equals(value, "identity") { flags.insert(.unknownEncoding) }
+        if Self.equals(value, "gzip") {
+          flags.insert(.gzip)
+        } else if !Self.equals(value, "identity") {
+          flags.insert(.unknownEncoding)
+        }
+      case .grpcAcceptEncoding:
+        flags.insert(.negotiates)
+        if Self.names(value, "gzip") { flags.insert(.acceptsGzip) }
+      // nghttp2 takes no other value than `trailers`.
+      case .te: flags.insert(.te)
       default: break
       }
     }
@@ -38,6 +54,19 @@ struct RequestHead {
     guard value.count == text.utf8CodeUnitCount else { return false }
     for index in 0..<value.count where value[index] != text.utf8Start[index] { return false }
     return true
+  }
+
+  /// Whether a list with commas holds a word.
+  static func names(_ list: UnsafeRawBufferPointer, _ word: StaticString) -> Bool {
+    var start = 0
+    for end in 0...list.count where end == list.count || list[end] == UInt8(ascii: ",") {
+      var (first, last) = (start, end)
+      while first < last, list[first] == UInt8(ascii: " ") { first &+= 1 }
+      while last > first, list[last &- 1] == UInt8(ascii: " ") { last &-= 1 }
+      if equals(UnsafeRawBufferPointer(rebasing: list[first..<last]), word) { return true }
+      start = end &+ 1
+    }
+    return false
   }
 
   /// `application/grpc`, alone or with `+proto`, or with parameters. Another subtype is not ours.

@@ -4,11 +4,16 @@
   internal import Darwin
 #endif
 
+internal import Synchronization
+
 /// A method as a server offers it.
 package final class RoutedMethod: Sendable {
   package let descriptor: MethodDescriptor
   let implementation: MethodHandler.Implementation
   package let statistics = MethodStatistics()
+  /// Calls to come that run off the event loop, because an answer was large: encoding the next may be work for milliseconds too.
+  private let largeAnswers = Atomic<Int>(0)
+  private static let callsAfterLargeAnswer = 64
   fileprivate let path: [UInt8]
 
   init(_ handler: MethodHandler) {
@@ -16,6 +21,20 @@ package final class RoutedMethod: Sendable {
     implementation = handler.implementation
     path = Array(handler.method.path.utf8)
   }
+
+  /// Notes the size of an answer that an `async` handler gave.
+  @inline(__always)
+  func noteAnswer(_ bytes: Int, loopBytesMax: Int) {
+    if bytes > loopBytesMax {
+      largeAnswers.store(Self.callsAfterLargeAnswer, ordering: .relaxed)
+    } else if largeAnswers.load(ordering: .relaxed) > 0 {
+      largeAnswers.wrappingSubtract(1, ordering: .relaxed)
+    }
+  }
+
+  /// Whether the method's handlers should run off the event loop for now.
+  @inline(__always)
+  var hasLargeAnswers: Bool { largeAnswers.load(ordering: .relaxed) > 0 }
 }
 
 /// Finds the method of a path without making a `String`: an open-addressed table over the path's bytes.

@@ -5,6 +5,11 @@ extension ServerConnection {
   @inline(__always)
   func reply(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer) {
     precondition(stream.pointee.userState == CallState.dispatching, "a call was answered twice")
+    guard stream.pointee.userFlags & CallFlags.encodings == 0, hasRoom(for: message.count) else {
+      let asked = coding(of: stream).fromBytes <= message.count
+      return reply(
+        stream, message, compress: asked && message.count < core.limits.loopMessageBytesMax)
+    }
     stream.pointee.userState = CallState.answered
     http2.respond(stream)
     stream.writeMessage(message)
@@ -12,26 +17,96 @@ extension ServerConnection {
     ended(stream, .ok)
   }
 
+  /// The same for a client that negotiates encodings, or a message beyond a bound.
+  func reply(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer, compress: Bool) {
+    precondition(stream.pointee.userState == CallState.dispatching, "a call was answered twice")
+    let packs = coding(of: stream).packs(message.count, wish: compress)
+    guard packs else { return answer(stream, message, isPacked: false, response: nil) }
+    if message.count > core.limits.responseBytesMax { return fail(stream, tooLarge(message.count)) }
+    Gzip.pack(message).withUnsafeBytes { answer(stream, $0, isPacked: true, response: nil) }
+  }
+
   /// The answer of a call that was parked or whose handler is `async`. A call that is over already is let be.
   func complete(
-    _ streamID: Int32, _ result: Result<[UInt8], RPCError>, response: ResponseMetadata?
+    _ streamID: Int32, _ result: Result<EncodedMessage, RPCError>, response: ResponseMetadata?
   ) {
     guard let stream = open(streamID), stream.pointee.userState == CallState.running else { return }
     switch result {
     case .failure(let error): fail(stream, error, response: response)
     case .success(let message):
-      stream.pointee.userState = CallState.answered
-      let (initial, trailing) = response?.snapshot ?? (Metadata(), Metadata())
-      if initial.isEmpty { http2.respond(stream) } else { http2.respond(stream, Self.head(initial)) }
-      message.withUnsafeBytes { stream.writeMessage($0) }
-      if trailing.isEmpty {
-        http2.endOK(stream)
-      } else {
-        http2.end(stream, trailers: Self.trailers(.ok, "", trailing, details: []))
+      message.bytes.withUnsafeBytes {
+        answer(stream, $0, isPacked: message.isPacked, response: response)
       }
-      ended(stream, .ok)
     }
     driver.flush()
+  }
+
+  private func answer(
+    _ stream: StreamPointer, _ message: UnsafeRawBufferPointer, isPacked: Bool,
+    response: ResponseMetadata?
+  ) {
+    guard hasRoom(for: message.count) else {
+      return fail(stream, tooLarge(message.count), response: response)
+    }
+    stream.pointee.userState = CallState.answered
+    let (initial, trailing) = response?.snapshot ?? (Metadata(), Metadata())
+    respond(stream, initial, gzip: isPacked)
+    stream.writeMessage(message, packed: isPacked)
+    end(stream, trailing)
+    ended(stream, .ok)
+  }
+
+  @inline(__always)
+  private func hasRoom(for count: Int) -> Bool {
+    count <= core.limits.responseBytesMax
+      && http2.unsentBytes &+ count <= core.limits.connectionUnsentBytesMax
+  }
+
+  @inline(never)
+  private func tooLarge(_ count: Int) -> RPCError {
+    let limits = core.limits
+    return count > limits.responseBytesMax
+      ? RPCError(
+        .resourceExhausted,
+        "response message: at most \(limits.responseBytesMax) bytes, this one has \(count)")
+      : RPCError(
+        .resourceExhausted,
+        "response: at most \(limits.connectionUnsentBytesMax) bytes wait on one connection, "
+          + "\(http2.unsentBytes) do and this one has \(count)")
+  }
+
+  /// How a call's messages are sent.
+  func coding(
+    of stream: StreamPointer, response: ResponseMetadata? = nil
+  ) -> OutboundCoding {
+    let accepts = stream.pointee.userFlags & CallFlags.acceptsGzip != 0
+    return OutboundCoding(
+      encoding: accepts ? .gzip : .identity,
+      fromBytes: accepts ? core.limits.compressResponsesFromBytes : Int.max,
+      messageBytesMax: core.limits.responseBytesMax, response: response)
+  }
+
+  /// Begins an answer with a body.
+  func respond(_ stream: StreamPointer, _ initial: Metadata, gzip: Bool) {
+    let announced: HTTP2Connection.AnnouncedEncoding =
+      gzip ? .gzip : stream.pointee.userFlags & CallFlags.encodings != 0 ? .accepted : .nothing
+    if initial.isEmpty { return http2.respond(stream, encoding: announced) }
+    var fields = head(initial)
+    if announced != .nothing {
+      fields.append(HeaderField("grpc-accept-encoding", MessageEncoding.accepted))
+    }
+    if announced == .gzip {
+      fields.append(HeaderField("grpc-encoding", MessageEncoding.gzip.rawValue))
+    }
+    http2.respond(stream, fields)
+  }
+
+  func end(_ stream: StreamPointer, _ trailing: Metadata) {
+    if trailing.isEmpty {
+      http2.endOK(stream)
+    } else {
+      http2.end(stream, trailers: trailers(RPCError(.ok, ""), trailing))
+    }
   }
 
   func fail(_ stream: StreamPointer, _ error: RPCError) { fail(stream, error, response: nil) }
@@ -39,17 +114,15 @@ extension ServerConnection {
   func fail(_ stream: StreamPointer, _ error: RPCError, response: ResponseMetadata?) {
     guard stream.pointee.userState != CallState.answered else { return }
     stream.pointee.userState = CallState.answered
-    var metadata = error.metadata
     let (initial, trailing) = response?.snapshot ?? (Metadata(), Metadata())
-    for entry in trailing.entries { metadata.add(entry.name, bytes: entry.value) }
-    let trailers = Self.trailers(error.code, error.message, metadata, details: error.details)
+    let trailers = trailers(error, trailing)
     if stream.pointee.flags.contains(.outboundBegun) {
       http2.end(stream, trailers: trailers)
     } else if !initial.isEmpty {
-      http2.respond(stream, Self.head(initial))
+      http2.respond(stream, head(initial))
       http2.end(stream, trailers: trailers)
     } else {
-      http2.respondOnly(stream, Self.head(Metadata()) + trailers)
+      http2.respondOnly(stream, head(Metadata()) + trailers)
     }
     ended(stream, error.code)
     driver.flush()
@@ -100,32 +173,34 @@ extension ServerConnection {
     http2.release(stream)
   }
 
-  static func head(_ metadata: Metadata) -> [HeaderField] {
+  private func head(_ metadata: Metadata) -> [HeaderField] {
     [HeaderField(":status", "200"), HeaderField("content-type", "application/grpc")]
       + metadata.entries.map {
         HeaderField(name: Array($0.name.utf8), value: HeaderCoding.encode($0))
       }
   }
 
-  static func trailers(
-    _ code: StatusCode, _ message: String, _ metadata: Metadata, details: [UInt8]
-  ) -> [HeaderField] {
-    var fields = [HeaderField("grpc-status", "\(code.rawValue)")]
-    if !message.isEmpty {
-      // The trailers must fit the peer's header limit, 8 KiB by custom.
-      fields.append(
-        HeaderField(
-          name: Array("grpc-message".utf8),
-          value: Array(HeaderCoding.percentEncode(message).prefix(4_096))))
+  /// Status, message, details and metadata, in this order, as far as the budget goes: trailers beyond the client's header limit would
+  /// cost it the status too. A field that does not fit is left out whole, the message is cut.
+  private func trailers(_ error: RPCError, _ trailing: Metadata) -> [HeaderField] {
+    var fields = [HeaderField("grpc-status", "\(error.code.rawValue)")]
+    // For `:status` and `content-type` of a Trailers-Only answer, and the status itself.
+    var room = core.limits.trailerBytesMax - 160
+    func add(_ name: String, _ value: [UInt8]) {
+      let cost = name.utf8.count + value.count + 32
+      guard cost <= room else { return }
+      room -= cost
+      fields.append(HeaderField(name: Array(name.utf8), value: value))
     }
-    if !details.isEmpty {
-      fields.append(
-        HeaderField(
-          name: Array("grpc-status-details-bin".utf8), value: HeaderCoding.base64Encode(details)))
+    if !error.message.isEmpty {
+      add("grpc-message", HeaderCoding.percentEncode(error.message, bytesMax: room / 2 - 48))
+    }
+    if !error.details.isEmpty {
+      add("grpc-status-details-bin", HeaderCoding.base64Encode(error.details))
+    }
+    for entry in error.metadata.entries + trailing.entries {
+      add(entry.name, HeaderCoding.encode(entry))
     }
     return fields
-      + metadata.entries.map {
-        HeaderField(name: Array($0.name.utf8), value: HeaderCoding.encode($0))
-      }
   }
 }

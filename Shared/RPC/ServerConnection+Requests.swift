@@ -3,23 +3,17 @@ internal import HTTP2
 /// From a request's headers to its handler.
 extension ServerConnection {
   func headersCame(_ stream: StreamPointer) {
-    guard stream.pointee.userState == CallState.new else {
-      // Trailers of the client: they end its side and carry nothing for us.
-      if stream.pointee.flags.contains(.remoteEnded) { dataCame(stream) }
-      return
-    }
+    guard stream.pointee.userState == CallState.new else { return trailersCame(stream) }
     stream.pointee.userStart = now
     if stream.pointee.flags.contains(.headersOverflowed) {
-      let limits = core.limits.http2
-      return refuse(
-        stream,
-        RPCError(
-          .resourceExhausted,
-          "request headers: at most \(limits.headerBytesMax) bytes and \(limits.headerFieldsMax) fields"))
+      return refuse(stream, headersTooLarge())
     }
     let head = RequestHead(stream)
     guard head.flags.contains(.post) else { return refuse(stream, httpStatus: "405") }
     guard head.flags.contains(.grpc) else { return refuse(stream, httpStatus: "415") }
+    if !head.flags.contains(.te) { core.connections.requestsWithoutTE.add(1) }
+    stream.pointee.userFlags = CallFlags.of(head)
+    // The path is compared byte for byte, before any question of who asks: what is no method of ours is nobody's (CVE-2026-33186).
     guard let path = head.path, let method = core.router.method(path) else {
       let name = head.path.map { String(decoding: $0.prefix(256), as: UTF8.self) } ?? ""
       return refuse(stream, RPCError(.unimplemented, "unknown method \(name)"))
@@ -33,6 +27,7 @@ extension ServerConnection {
         routed.descriptor, authorization: head.authorization)
       stream.pointee.userPrincipal = Unmanaged.passRetained(principal).toOpaque()
     } catch {
+      if error.code == .unauthenticated { http2.note(.failedAuthentications) }
       return refuse(stream, error, method: routed)
     }
     stream.pointee.userHandle = method.toOpaque()
@@ -40,6 +35,7 @@ extension ServerConnection {
       stream.pointee.userDeadline = now &+ timeout
     }
     routed.statistics.began()
+    if let error = overload(stream, routed) { return fail(stream, error) }
     if case .streaming(let handler) = routed.implementation {
       beginStream(stream, routed, handler)
     } else {
@@ -48,12 +44,79 @@ extension ServerConnection {
     if stream.pointee.flags.contains(.remoteEnded) { dataCame(stream) }
   }
 
+  /// Trailers of the client: they end its side and carry nothing for us.
+  private func trailersCame(_ stream: StreamPointer) {
+    if stream.pointee.flags.contains(.headersOverflowed) {
+      if stream.pointee.userState != CallState.answered { cut(stream, headersTooLarge()) }
+    } else if stream.pointee.flags.contains(.remoteEnded) {
+      dataCame(stream)
+    }
+  }
+
+  private func headersTooLarge() -> RPCError {
+    let limits = core.limits.http2
+    http2.note(.headerLimits, weight: Self.headerLimitWeight)
+    return RPCError(
+      .resourceExhausted,
+      "request headers: at most \(limits.headerBytesMax) bytes and \(limits.headerFieldsMax) fields")
+  }
+
+  /// Headers beyond a limit are as bad as so many frames without use: they are decoded to their end.
+  private static let headerLimitWeight = 5
+
+  /// Why a call cannot run now; nil: it can. Cost: three loads and compares.
+  @inline(__always)
+  func overload(_ stream: StreamPointer, _ routed: RoutedMethod) -> RPCError? {
+    if running.count < core.limits.runningHandlersMax,
+      http2.unsentBytes <= core.limits.connectionUnsentBytesMax,
+      core.admission.admits(routed.descriptor.priority, principal(of: stream))
+    {
+      return nil
+    }
+    return overloadError()
+  }
+
+  @inline(never)
+  private func overloadError() -> RPCError {
+    core.connections.refusedCalls.add(1)
+    let limits = core.limits
+    var error =
+      if running.count >= limits.runningHandlersMax {
+        RPCError(
+          .resourceExhausted,
+          "at most \(limits.runningHandlersMax) calls of one connection run at once")
+      } else if http2.unsentBytes > limits.connectionUnsentBytesMax {
+        RPCError(
+          .resourceExhausted,
+          "at most \(limits.connectionUnsentBytesMax) bytes wait on one connection, "
+            + "\(http2.unsentBytes) do")
+      } else {
+        RPCError(
+          .resourceExhausted,
+          "the server is full: of at most \(limits.runningCallsMax) calls \(core.admission.runningCalls) run")
+      }
+    // Spread out, so that those who are refused together do not come back together.
+    let pushback = limits.pushbackMilliseconds
+    let spread = pushback > 0 ? Int(truncatingIfNeeded: MonotonicClock.now >> 10) % pushback : 0
+    error.metadata.add("grpc-retry-pushback-ms", "\(pushback + spread)")
+    return error
+  }
+
+  @inline(__always)
+  func principal(of stream: StreamPointer) -> Principal {
+    guard let pointer = stream.pointee.userPrincipal else {
+      preconditionFailure("a call without a principal")
+    }
+    return Unmanaged<Principal>.fromOpaque(pointer).takeUnretainedValue()
+  }
+
   static func headError(_ head: RequestHead) -> RPCError {
     if head.flags.contains(.badTimeout) {
       return RPCError(.internal, "grpc-timeout: 1 to 8 digits and one of H M S m u n")
     }
-    var error = RPCError(.unimplemented, "grpc-encoding: only identity is accepted")
-    error.metadata.add("grpc-accept-encoding", "identity")
+    var error = RPCError(
+      .unimplemented, "grpc-encoding: one of \(MessageEncoding.accepted) is accepted")
+    error.metadata.add("grpc-accept-encoding", MessageEncoding.accepted)
     return error
   }
 
@@ -73,25 +136,61 @@ extension ServerConnection {
   func unaryDataCame(_ stream: StreamPointer) {
     let bytes = stream.unread
     let ended = stream.pointee.flags.contains(.remoteEnded)
-    switch MessageFraming.front(of: bytes, limit: core.limits.messageBytesMax) {
+    switch MessageFraming.front(
+      of: bytes, limit: core.limits.messageBytesMax, encoding: encoding(of: stream))
+    {
     case .failure(let error): fail(stream, error)
     case .incomplete:
-      guard ended else { return http2.consumeAll(stream) }
+      guard ended else { return waitForMore(stream) }
       fail(
         stream,
         bytes.isEmpty
           ? RPCError(.unimplemented, "a unary call needs one message, this one has none")
           : RPCError(.internal, "the request ended within a message"))
     case .message(let length):
-      let end = MessageFraming.prefixBytes &+ length
-      if bytes.count > end {
-        return fail(
-          stream, RPCError(.unimplemented, "a unary call takes one message, this one has more"))
-      }
-      guard ended else { return http2.consumeAll(stream) }
+      guard isWhole(stream, bytes, length) else { return }
       dispatch(
-        stream, UnsafeRawBufferPointer(rebasing: bytes[MessageFraming.prefixBytes..<end]))
+        stream,
+        UnsafeRawBufferPointer(
+          rebasing: bytes[MessageFraming.prefixBytes..<(MessageFraming.prefixBytes &+ length)]))
+    case .packed(let length):
+      guard isWhole(stream, bytes, length) else { return }
+      dispatchPacked(
+        stream, UnsafeRawBufferPointer(rebasing: bytes[MessageFraming.prefixBytes...]))
     }
+  }
+
+  /// Whether a unary request consists of this one message and has ended; else it waits or has failed.
+  @inline(__always)
+  private func isWhole(
+    _ stream: StreamPointer, _ bytes: UnsafeRawBufferPointer, _ length: Int
+  ) -> Bool {
+    if bytes.count > MessageFraming.prefixBytes &+ length {
+      fail(stream, RPCError(.unimplemented, "a unary call takes one message, this one has more"))
+      return false
+    }
+    if stream.pointee.flags.contains(.remoteEnded) { return true }
+    waitForMore(stream)
+    return false
+  }
+
+  private func waitForMore(_ stream: StreamPointer) {
+    stream.pointee.userTouched = now
+    http2.consumeAll(stream)
+  }
+
+  private func dispatchPacked(_ stream: StreamPointer, _ packed: UnsafeRawBufferPointer) {
+    do throws(RPCError) {
+      let message = try MessageFraming.unpack(packed, limit: core.limits.messageBytesMax)
+      message.withUnsafeBytes { dispatch(stream, $0) }
+    } catch {
+      fail(stream, error)
+    }
+  }
+
+  @inline(__always)
+  func encoding(of stream: StreamPointer) -> MessageEncoding {
+    stream.pointee.userFlags & CallFlags.gzip != 0 ? .gzip : .identity
   }
 
   @inline(__always)
@@ -122,13 +221,10 @@ extension ServerConnection {
   }
 
   func context(_ stream: StreamPointer, response: ResponseMetadata) -> CallContext {
-    guard let pointer = stream.pointee.userPrincipal else {
-      preconditionFailure("a call without a principal")
-    }
     let deadline = stream.pointee.userDeadline
     return CallContext(
       method: method(of: stream).descriptor,
-      principal: Unmanaged<Principal>.fromOpaque(pointer).takeUnretainedValue(),
+      principal: principal(of: stream),
       metadata: RequestHead.metadata(stream, stream.pointee.firstBlock),
       deadline: deadline == 0 ? nil : Deadline(nanoseconds: deadline), peer: peer,
       response: response)

@@ -21,29 +21,45 @@ extension ServerConnection {
     precondition(stream.pointee.userState == CallState.dispatching, "a call was parked twice")
     stream.pointee.userState = CallState.running
     track(stream)
-    return ParkedCall(connection: self, streamID: stream.pointee.id)
+    return ParkedCall(
+      connection: self, streamID: stream.pointee.id, coding: coding(of: stream))
   }
 
   func run(
     _ stream: StreamPointer, _ routed: RoutedMethod, _ message: [UInt8],
     _ handler: @escaping @Sendable ([UInt8], CallContext) async throws -> [UInt8]
   ) {
-    guard admit(stream) else { return }
+    guard admit(stream, routed) else { return }
     stream.pointee.userState = CallState.running
     let running = RunningTask(pipe: nil)
     stream.pointee.userObject = Unmanaged.passRetained(running).toOpaque()
     track(stream)
     let response = ResponseMetadata()
+    let coding = coding(of: stream, response: response)
     let context = context(stream, response: response)
     let streamID = stream.pointee.id
-    running.box.start(on: driver.taskExecutor) {
-      let result: Result<[UInt8], RPCError>
+    let loopBytesMax = core.limits.loopMessageBytesMax
+    start(running, elsewhere: message.count >= loopBytesMax || routed.hasLargeAnswers) {
+      let result: Result<EncodedMessage, RPCError>
       do {
-        result = .success(try await handler(message, context))
+        let answer = try await handler(message, context)
+        routed.noteAnswer(answer.count, loopBytesMax: loopBytesMax)
+        try coding.check(answer.count)
+        result = .success(coding.encode(answer))
       } catch {
         result = .failure(self.answer(to: error, of: routed))
       }
       self.onLoop { $0.complete(streamID, result, response: response) }
+    }
+  }
+
+  private func start(
+    _ running: RunningTask, elsewhere: Bool, _ body: @escaping @Sendable () async -> Void
+  ) {
+    if elsewhere {
+      running.box.startElsewhere(body)
+    } else {
+      running.box.start(on: driver.taskExecutor, body)
     }
   }
 
@@ -53,18 +69,19 @@ extension ServerConnection {
       RequestStream<[UInt8]>, ResponseWriter<[UInt8]>, CallContext
     ) async throws -> Void
   ) {
-    guard admit(stream) else { return }
+    guard admit(stream, routed) else { return }
     stream.pointee.userState = CallState.streaming
     let streamID = stream.pointee.id
+    let response = ResponseMetadata()
     let pipe = MessagePipe(
       driver: driver, owner: self, stream: stream,
-      unsentBytesMax: core.limits.unsentBytesMax)
+      unsentBytesMax: core.limits.unsentBytesMax, inboundBytesMax: core.limits.messageBytesMax,
+      coding: coding(of: stream, response: response))
     let running = RunningTask(pipe: pipe)
     stream.pointee.userObject = Unmanaged.passRetained(running).toOpaque()
     track(stream)
-    let response = ResponseMetadata()
     let context = context(stream, response: response)
-    running.box.start(on: driver.taskExecutor) {
+    start(running, elsewhere: routed.hasLargeAnswers) {
       var failure: RPCError?
       do {
         try await handler(
@@ -77,14 +94,10 @@ extension ServerConnection {
     }
   }
 
-  /// Refuses a call beyond the bound of running handlers.
-  func admit(_ stream: StreamPointer) -> Bool {
-    if running.count < core.limits.runningHandlersMax { return true }
-    fail(
-      stream,
-      RPCError(
-        .resourceExhausted,
-        "at most \(core.limits.runningHandlersMax) calls of one connection run at once"))
+  /// Refuses a call beyond a bound: others may have begun since its headers came.
+  private func admit(_ stream: StreamPointer, _ routed: RoutedMethod) -> Bool {
+    guard let error = overload(stream, routed) else { return true }
+    fail(stream, error)
     return false
   }
 
@@ -108,14 +121,22 @@ extension ServerConnection {
   func track(_ stream: StreamPointer) {
     stream.pointee.userIndex = Int32(running.count)
     running.append(stream)
+    core.admission.began(principal(of: stream))
     let deadline = stream.pointee.userDeadline
-    if deadline != 0, deadline < nextSweep { scheduleSweep(at: deadline) }
+    if deadline != 0, deadline < nextSweep, isNear(deadline) { scheduleSweep(at: deadline) }
+  }
+
+  /// Whether a moment comes before the next look at all timers. Only such ones are scheduled: what a loop has scheduled outlives its
+  /// connection, and a client may name a deadline of a hundred years with every call.
+  func isNear(_ moment: Int64) -> Bool {
+    moment &- MonotonicClock.now <= Int64(core.limits.sweepMilliseconds) &* 1_000_000
   }
 
   func untrack(_ stream: StreamPointer) {
     let index = Int(stream.pointee.userIndex)
     guard index >= 0 else { return }
     stream.pointee.userIndex = -1
+    core.admission.ended(principal(of: stream))
     let last = running.removeLast()
     if index < running.count {
       running[index] = last
@@ -135,16 +156,22 @@ extension ServerConnection {
     guard deadline == nextSweep else { return }
     nextSweep = Int64.max
     let now = MonotonicClock.now
-    var earliest = Int64.max
     for stream in running where stream.pointee.userDeadline != 0 {
       if stream.pointee.userDeadline <= now {
         cut(stream, RPCError(.deadlineExceeded, "the call's deadline has passed"))
-      } else {
-        earliest = min(earliest, stream.pointee.userDeadline)
       }
     }
-    if earliest != Int64.max { scheduleSweep(at: earliest) }
+    scheduleNearDeadline()
     driver.flush()
+  }
+
+  /// Wakes up for the earliest deadline of a running call that comes before the next look at all timers.
+  func scheduleNearDeadline() {
+    var earliest = nextSweep
+    for stream in running where stream.pointee.userDeadline != 0 {
+      earliest = min(earliest, stream.pointee.userDeadline)
+    }
+    if earliest < nextSweep, isNear(earliest) { scheduleSweep(at: earliest) }
   }
 
   /// Answers with an error and stops the handler, in this order: its own last words come too late.

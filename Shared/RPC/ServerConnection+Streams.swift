@@ -7,7 +7,11 @@ extension ServerConnection {
   func streamDataCame(_ stream: StreamPointer) {
     guard let pipe = pipe(of: stream) else { return }
     while true {
-      switch MessageFraming.front(of: stream.unread, limit: core.limits.messageBytesMax) {
+      let front = MessageFraming.front(
+        of: stream.unread, limit: core.limits.messageBytesMax, encoding: encoding(of: stream))
+      let length: Int
+      var isPacked = false
+      switch front {
       case .failure(let error):
         return cut(stream, error)
       case .incomplete:
@@ -17,16 +21,19 @@ extension ServerConnection {
           let error = RPCError(.internal, "the request ended within a message")
           return cut(stream, error)
         }
+        stream.pointee.userTouched = now
         return http2.consume(stream, waiting)
-      case .message(let length):
-        let end = MessageFraming.prefixBytes + length
-        let bytes = stream.unread
-        pipe.deliver(
-          Array(bytes[MessageFraming.prefixBytes..<end]), cost: end)
-        // The handler may have run inside `deliver` and answered.
-        guard stream.pointee.userState == CallState.streaming else { return }
-        stream.skip(end)
+      case .message(let count): length = count
+      case .packed(let count):
+        length = count
+        isPacked = true
       }
+      let end = MessageFraming.prefixBytes + length
+      let message = Array(stream.unread[MessageFraming.prefixBytes..<end])
+      stream.skip(end)
+      pipe.deliver(message, cost: end, packed: isPacked)
+      // The handler may have run inside `deliver` and answered.
+      guard stream.pointee.userState == CallState.streaming else { return }
     }
   }
 
@@ -40,41 +47,39 @@ extension ServerConnection {
     guard let stream = pipe.stream,
       stream.pointee.userState == CallState.streaming
     else { return }
-    moveOutput(of: pipe, to: stream, initial: Metadata())
+    moveOutput(of: pipe, to: stream)
     driver.flush()
   }
 
-  func moveOutput(of pipe: MessagePipe, to stream: StreamPointer, initial: Metadata) {
+  func moveOutput(of pipe: MessagePipe, to stream: StreamPointer) {
     let (_, bytes) = pipe.takeOutput { stream.write($0) }
     guard bytes > 0 else { return }
     if stream.pointee.flags.contains(.outboundBegun) {
       http2.resume(stream)
-    } else if initial.isEmpty {
-      http2.respond(stream)
     } else {
-      http2.respond(stream, Self.head(initial))
+      begin(stream, pipe)
     }
     http2.notifyWhenDrained(stream)
+  }
+
+  /// Sends the headers of a stream's answer, with what the handler has added to them by then.
+  private func begin(_ stream: StreamPointer, _ pipe: MessagePipe) {
+    let initial = pipe.outboundCoding.response?.snapshot.initial ?? Metadata()
+    respond(stream, initial, gzip: pipe.namesEncoding)
   }
 
   func finishStream(_ streamID: Int32, _ failure: RPCError?, _ response: ResponseMetadata) {
     guard let stream = open(streamID), stream.pointee.userState == CallState.streaming,
       let pipe = pipe(of: stream)
     else { return }
-    let (initial, trailing) = response.snapshot
-    moveOutput(of: pipe, to: stream, initial: initial)
+    method(of: stream).noteAnswer(pipe.largestMessage, loopBytesMax: core.limits.loopMessageBytesMax)
+    moveOutput(of: pipe, to: stream)
     if let failure {
       return fail(stream, failure, response: response)
     }
     stream.pointee.userState = CallState.answered
-    if !stream.pointee.flags.contains(.outboundBegun) {
-      if initial.isEmpty { http2.respond(stream) } else { http2.respond(stream, Self.head(initial)) }
-    }
-    if trailing.isEmpty {
-      http2.endOK(stream)
-    } else {
-      http2.end(stream, trailers: Self.trailers(.ok, "", trailing, details: []))
-    }
+    if !stream.pointee.flags.contains(.outboundBegun) { begin(stream, pipe) }
+    end(stream, response.snapshot.trailing)
     ended(stream, .ok)
     driver.flush()
   }

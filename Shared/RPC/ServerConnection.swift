@@ -18,6 +18,11 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   package private(set) var hasSettings = false
   /// The transport is gone: late answers go nowhere.
   var lost = false
+  /// The transport writes what waits and closes.
+  package var mustClose = false
+  var timers: ConnectionTimers
+  /// Why the server ended this connection; nil: it has not.
+  var endCause: ConnectionEnd?
 
   enum Drain { case no, announced, final }
 
@@ -34,6 +39,21 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     static let answered: UInt32 = 5
   }
 
+  /// What a call's request says, `HTTP2Stream.userFlags`.
+  enum CallFlags {
+    static let gzip: UInt32 = 1
+    static let acceptsGzip: UInt32 = 2
+    static let negotiates: UInt32 = 4
+    /// Whether the answer's headers have to say something about encodings.
+    static let encodings = gzip | acceptsGzip | negotiates
+
+    @inline(__always)
+    static func of(_ head: RequestHead) -> UInt32 {
+      (head.flags.contains(.gzip) ? gzip : 0) | (head.flags.contains(.acceptsGzip) ? acceptsGzip : 0)
+        | (head.flags.contains(.negotiates) ? negotiates : 0)
+    }
+  }
+
   /// - Throws: `HTTP2Error.outOfMemory`.
   package init(
     core: ServerCore, driver: any ConnectionDriver, peer: String, memory: SessionMemory
@@ -41,6 +61,8 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     self.core = core
     self.driver = driver
     self.peer = peer
+    now = MonotonicClock.now
+    timers = ConnectionTimers(core.limits, now: now)
     http2 = try HTTP2Connection(role: .server, limits: core.limits.http2, memory: memory)
   }
 
@@ -82,20 +104,20 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   }
 
   /// Begins a graceful end: the client is told, then, a round trip later, refused; what runs is finished.
-  package func beginDrain() {
+  package func beginDrain(_ text: String = "the server shuts down") {
     guard case .no = drain else { return }
     drain = .announced
+    timers.drainText = text
+    timers.announcedAt = MonotonicClock.now
     http2.announceShutdown()
     http2.ping()
     driver.flush()
-    // A client that does not answer the PING does not hold the end up.
-    driver.schedule(afterNanoseconds: 1_000_000_000) { self.finishAnnouncement() }
   }
 
   func finishAnnouncement() {
     guard case .announced = drain else { return }
     drain = .final
-    http2.goAway(HTTP2ErrorCode.noError, "the server shuts down")
+    http2.goAway(HTTP2ErrorCode.noError, timers.drainText)
     driver.flush()
   }
 

@@ -4,10 +4,14 @@ package final class ServerCore: Sendable {
   package let limits: ServerLimits
   let authorizer: any Authorizer
   let observer: any ServerObserver
+  package let admission: Admission
+  package let connections = ConnectionStatistics()
 
   package init(
     router: Router, limits: ServerLimits, authorizer: any Authorizer, observer: any ServerObserver
   ) {
+    limits.check()
+    admission = Admission(limits)
     self.router = router
     self.limits = limits
     self.authorizer = authorizer

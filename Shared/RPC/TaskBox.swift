@@ -19,6 +19,16 @@ final class TaskBox: Sendable {
     if cancelled { task.cancel() }
   }
 
+  /// Starts on the global pool: for work that would hold an event loop up.
+  func startElsewhere(_ body: @escaping @Sendable () async -> Void) {
+    let task = Task.detached { await body() }
+    let cancelled = state.withLock { state in
+      state.task = task
+      return state.cancelled
+    }
+    if cancelled { task.cancel() }
+  }
+
   func cancel() {
     let task = state.withLock { state in
       state.cancelled = true

@@ -6,6 +6,7 @@ final class ConnectionRegistry: Sendable {
   private struct State {
     var connections: [ObjectIdentifier: (ServerConnection, ChannelDriver)] = [:]
     var reserved = 0
+    var byAddress: [String: Int] = [:]
     var emptyWaiter: CheckedContinuation<Void, Never>?
     var accepted = 0
     var refused = 0
@@ -13,21 +14,28 @@ final class ConnectionRegistry: Sendable {
 
   private let state = Mutex(State())
 
-  /// Takes one of `limit` places; false: there is none.
-  func reserve(limit: Int) -> Bool {
+  /// Takes one of the places for connections; false: there is none, or none for this address.
+  ///
+  /// - Parameter address: nil: not held to a bound of its own.
+  func reserve(_ limits: ServerLimits, address: String?) -> Bool {
     state.withLock { state in
-      guard state.reserved < limit else {
+      let own = address.flatMap { state.byAddress[$0] } ?? 0
+      guard state.reserved < limits.connectionsMax, own < limits.connectionsPerAddressMax else {
         state.refused += 1
         return false
       }
+      if let address { state.byAddress[address] = own + 1 }
       state.reserved += 1
       state.accepted += 1
       return true
     }
   }
 
-  func release() {
+  func release(address: String?) {
     let waiter: CheckedContinuation<Void, Never>? = state.withLock { state in
+      if let address, let own = state.byAddress[address] {
+        state.byAddress[address] = own > 1 ? own - 1 : nil
+      }
       state.reserved -= 1
       guard state.reserved == 0 else { return nil }
       defer { state.emptyWaiter = nil }

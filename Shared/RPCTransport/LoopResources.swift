@@ -3,15 +3,55 @@ internal import NIOCore
 internal import RPC
 
 /// What all connections of one event loop share.
-// @unchecked: `memory` is used on the loop only; the rest is immutable.
+// @unchecked: `memory`, `ticking` and `ticker` are used on the loop only; the rest is immutable.
 final class LoopResources: @unchecked Sendable {
   let loop: any EventLoop
   let executor: LoopTaskExecutor
   let memory = SessionMemory()
+  /// Connections whose timers are looked at, each at its `tickIndex`.
+  private var ticking: [ServerChannelHandler] = []
+  private var ticker: RepeatedTask?
 
   init(_ loop: any EventLoop) {
     self.loop = loop
     executor = LoopTaskExecutor(loop)
+  }
+
+  /// Looks at the timers of all connections from now on: one timer for the loop, however many connections and calls there are.
+  func startTicking(everyMilliseconds milliseconds: Int) {
+    let interval = TimeAmount.milliseconds(Int64(milliseconds))
+    loop.execute {
+      self.ticker = self.loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) {
+        [weak self] _ in self?.tick()
+      }
+    }
+  }
+
+  func stopTicking() {
+    loop.execute {
+      self.ticker?.cancel()
+      self.ticker = nil
+    }
+  }
+
+  private func tick() {
+    let now = MonotonicClock.now
+    for handler in ticking { handler.tick(now) }
+  }
+
+  func add(_ handler: ServerChannelHandler) {
+    handler.tickIndex = ticking.count
+    ticking.append(handler)
+  }
+
+  func remove(_ handler: ServerChannelHandler) {
+    guard let index = handler.tickIndex else { return }
+    handler.tickIndex = nil
+    let last = ticking.removeLast()
+    if index < ticking.count {
+      ticking[index] = last
+      last.tickIndex = index
+    }
   }
 }
 

@@ -14,6 +14,8 @@ struct OutputWriter {
   private static let frameBytesMax = 16 * 1024 + 9 + 256
 
   private var buffer = ByteBuffer()
+  /// Bytes given to the channel so far.
+  private(set) var bytes = 0
 
   /// Writes what waits, as long as the socket takes it. Returns whether anything was written.
   mutating func write(_ http2: HTTP2Connection, to context: ChannelHandlerContext) -> Bool {
@@ -34,6 +36,7 @@ struct OutputWriter {
         }
         return count
       }
+      bytes &+= filled.readableBytes
       context.write(NIOAny(filled), promise: nil)
       buffer = filled
       wrote = true

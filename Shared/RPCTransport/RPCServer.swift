@@ -56,6 +56,7 @@ package final class RPCServer: Sendable {
   /// - Throws: the system's error where the address cannot be had.
   package func start() async throws -> Int {
     let (core, registry, resources) = (core, registry, resources)
+    for one in resources.values { one.startTicking(everyMilliseconds: core.limits.sweepMilliseconds) }
     let channel = try await ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1_024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -69,10 +70,11 @@ package final class RPCServer: Sendable {
       )
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          guard registry.reserve(limit: core.limits.connectionsMax) else {
+          let address = Self.countedAddress(channel.remoteAddress, core.limits)
+          guard registry.reserve(core.limits, address: address) else {
             throw RPCError(.resourceExhausted, "too many connections")
           }
-          channel.closeFuture.whenComplete { _ in registry.release() }
+          channel.closeFuture.whenComplete { _ in registry.release(address: address) }
           guard let resources = resources[ObjectIdentifier(channel.eventLoop)] else {
             preconditionFailure("a channel of a foreign event loop")
           }
@@ -83,6 +85,13 @@ package final class RPCServer: Sendable {
       .bind(host: configuration.host, port: configuration.port).get()
     listener.withLock { $0 = channel }
     return channel.localAddress?.port ?? configuration.port
+  }
+
+  /// The address whose connections are counted together; nil: they are not.
+  private static func countedAddress(_ address: SocketAddress?, _ limits: ServerLimits) -> String? {
+    guard let ip = address?.ipAddress else { return nil }
+    if limits.connectionsPerAddressHoldForLoopback { return ip }
+    return ip == "::1" || ip.hasPrefix("127.") || ip.hasPrefix("::ffff:127.") ? nil : ip
   }
 
   /// Ends gracefully: no new connections, GOAWAY, calls finish; after the grace they are cut.
@@ -101,6 +110,7 @@ package final class RPCServer: Sendable {
     }
     await registry.waitUntilEmpty()
     cut.cancel()
+    for one in resources.values { one.stopTicking() }
     try? await group.shutdownGracefully()
   }
 
@@ -108,7 +118,8 @@ package final class RPCServer: Sendable {
   package var statistics: ServerStatistics {
     ServerStatistics(
       openConnections: registry.open, acceptedConnections: registry.accepted,
-      refusedConnections: registry.refused,
+      refusedConnections: registry.refused, connections: core.connections,
+      runningCalls: core.admission.runningCalls,
       methods: core.router.methods.map { ($0.descriptor, $0.statistics) })
   }
 }
@@ -119,14 +130,56 @@ package struct ServerStatistics: Sendable {
   package let acceptedConnections: Int
   /// Connections closed on arrival, over the bound.
   package let refusedConnections: Int
+  /// Connections that the server ended, by cause, and calls and streams that it refused or cut.
+  package let connections: ConnectionStatistics
+  /// Calls whose handlers run now.
+  package let runningCalls: Int
   package let methods: [(MethodDescriptor, MethodStatistics)]
 }
 
-/// Puts into the log what callers must not see.
-private struct LoggingObserver: ServerObserver {
-  let logger: Logger
+/// Puts into the log what callers must not see. An attack must not fill the disk: of connections that were ended only so many lines
+/// a second are written, and then how many were not.
+private final class LoggingObserver: ServerObserver {
+  private static let endsPerSecond = 20
+
+  private struct State {
+    var second: Int64 = 0
+    var written = 0
+    var leftOut = 0
+  }
+
+  private let logger: Logger
+  private let state = Mutex(State())
+
+  init(logger: Logger) { self.logger = logger }
 
   func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {
     logger.error("a handler failed", metadata: ["method": "\(method)", "error": "\(error)"])
+  }
+
+  func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String) {
+    guard let leftOut = admitLine() else { return }
+    var metadata: Logger.Metadata = ["peer": "\(peer)", "cause": "\(end)"]
+    if !detail.isEmpty { metadata["detail"] = "\(detail)" }
+    if leftOut > 0 { metadata["lines_left_out"] = "\(leftOut)" }
+    logger.warning("a connection was cut", metadata: metadata)
+  }
+
+  /// How many lines were left out before this one; nil: it is left out too.
+  private func admitLine() -> Int? {
+    let second = MonotonicClock.now / 1_000_000_000
+    return state.withLock { state in
+      if state.second != second {
+        state.second = second
+        state.written = 0
+      }
+      guard state.written < Self.endsPerSecond else {
+        state.leftOut += 1
+        return nil
+      }
+      state.written += 1
+      defer { state.leftOut = 0 }
+      return state.leftOut
+    }
   }
 }

@@ -13,7 +13,11 @@ final class ServerChannelHandler: ChannelInboundHandler {
   private let registry: ConnectionRegistry
   private var connection: ServerConnection?
   private var output = OutputWriter()
-  private var failed = false
+  private var context: ChannelHandlerContext?
+  /// What the socket has taken, at the last look; all of `output.bytes`: nothing waited.
+  private var delivered = 0
+  /// Its place among those whose timers are looked at.
+  var tickIndex: Int?
 
   init(core: ServerCore, resources: LoopResources, registry: ConnectionRegistry) {
     self.core = core
@@ -36,12 +40,21 @@ final class ServerChannelHandler: ChannelInboundHandler {
     driver.onFlush = { [weak self] in self?.flushOutput(bound.value) }
     driver.onClose = { bound.value.close(promise: nil) }
     registry.add(connection, driver)
-    driver.schedule(afterNanoseconds: Int64(core.limits.prefaceMilliseconds) * 1_000_000) {
-      [weak connection] in
-      guard let connection, !connection.hasSettings else { return }
-      connection.driver.close()
-    }
+    self.context = context
+    resources.add(self)
     flushOutput(context)
+  }
+
+  /// Looks at the connection's timers.
+  func tick(_ now: Int64) {
+    guard let connection, let context else { return }
+    var waiting = 0
+    if delivered != output.bytes {
+      // Not known: counts as nothing waiting, so that nobody is cut for it.
+      waiting = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+      delivered = output.bytes - waiting
+    }
+    connection.tick(now: now, delivered: delivered, waiting: waiting)
   }
 
   private static func text(_ address: SocketAddress) -> String {
@@ -50,7 +63,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    guard let connection, !failed else { return }
+    guard let connection, !connection.mustClose else { return }
     let buffer = unwrapInboundIn(data)
     driver.isReading = true
     do {
@@ -59,7 +72,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
       }
     } catch {
       // A GOAWAY that names the reason may wait in the output; nothing more is read.
-      failed = true
+      connection.failed(error)
     }
   }
 
@@ -79,9 +92,10 @@ final class ServerChannelHandler: ChannelInboundHandler {
       wrote = true
       // Sending closes streams, and what that sets free may be sent at once.
       connection.processEvents()
+      connection.checkConduct()
     }
     if wrote { context.flush() }
-    if failed || connection.http2.isFinished || connection.isDrained {
+    if connection.mustClose || connection.http2.isFinished || connection.isDrained {
       context.close(promise: nil)
     }
   }
@@ -89,8 +103,10 @@ final class ServerChannelHandler: ChannelInboundHandler {
   func channelInactive(context: ChannelHandlerContext) {
     guard let connection else { return }
     self.connection = nil
+    self.context = nil
     driver.onFlush = nil
     driver.onClose = nil
+    resources.remove(self)
     connection.connectionLost()
     registry.remove(connection)
   }
