@@ -147,7 +147,7 @@ let package = Package(
 
       suite("HTTP2", in: "Shared", ["HTTP2"]),
       suite("RPC", in: "Shared", ["RPC", "HTTP2"]),
-      suite("RPCTransport", in: "Shared", ["RPCTransport", "RPC", logging]),
+      suite("RPCTransport", in: "Shared", ["HTTP2", "RPCTransport", "RPC", logging]),
       suite("Events", in: "Shared", ["Events", "Messages", "TestKit", protobuf]),
       suite("Store", in: "Shared", ["Store", "TestKit"]),
       suite("Subscription", in: "Shared", ["Subscription", "Messages", "TestKit", protobuf]),

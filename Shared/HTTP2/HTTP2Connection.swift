@@ -56,6 +56,9 @@ package final class HTTP2Connection {
   private let memory: SessionMemory
   /// Trailers other than the plain `grpc-status: 0`, by stream, until the body has been sent.
   var trailers: [Int32: [HeaderField]] = [:]
+  /// What the peer's last GOAWAY said for people, at most `goAwayTextBytesMax`.
+  package internal(set) var goAwayText = ""
+  static let goAwayTextBytesMax = 256
   /// Every stream made here, pooled or given out.
   private var allStreams: [StreamPointer] = []
   /// Body bytes of all streams that wait to be sent. In raw memory, because streams count in it.
@@ -116,6 +119,12 @@ package final class HTTP2Connection {
     ]
     // SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218): nghttp2 then keeps no priority tree, which is an attack surface.
     entries.append(nghttp2_settings_entry(settings_id: 9, value: 1))
+    if !state.pointee.isServer {
+      // Nobody asked for what a server might push.
+      entries.append(
+        nghttp2_settings_entry(
+          settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0))
+    }
     nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
     nghttp2_session_set_local_window_size(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(limits.connectionWindowBytes))
@@ -355,6 +364,12 @@ package final class HTTP2Connection {
   @inline(__always)
   package var isFinished: Bool {
     nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+  }
+
+  /// Streams that the peer lets this side have open at once, as its SETTINGS say.
+  package var peerConcurrentStreamsMax: Int {
+    Int(
+      nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
   }
 
   /// Streams given out and not yet released.

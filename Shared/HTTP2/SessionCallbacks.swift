@@ -274,6 +274,11 @@ final class SessionCallbacks: @unchecked Sendable {
       state.pointee.events.push(
         HTTP2Event(kind: .headers, endStream: ended, stream: stream, block: block))
     case UInt8(NGHTTP2_GOAWAY.rawValue):
+      let goAway = frame.pointee.goaway
+      state(user).pointee.connection.goAwayText = String(
+        decoding: UnsafeBufferPointer(
+          start: goAway.opaque_data,
+          count: min(goAway.opaque_data_len, HTTP2Connection.goAwayTextBytesMax)), as: UTF8.self)
       state(user).pointee.events.push(
         HTTP2Event(
           kind: .goAway, code: frame.pointee.goaway.error_code,

@@ -1,49 +1,60 @@
 package import HTTP2
 
-/// Bounds of a client's connection.
-package struct ClientLimits: Sendable {
-  package var http2 = HTTP2Limits()
-  /// Bytes of one response message.
-  package var messageBytesMax = 4 * 1024 * 1024
-  /// Bytes that a call may have unsent before `send` waits.
-  package var unsentBytesMax = 256 * 1024
-
-  package init() {
-    http2.streamWindowBytes = 4 * 1024 * 1024
-    http2.connectionWindowBytes = 16 * 1024 * 1024
-  }
-}
-
 /// One connection of a client: calls in, HTTP/2 out. Confined to its event loop.
 // @unchecked: its state is touched on its event loop only; other threads reach it by `driver.execute`.
 package final class ClientConnection: @unchecked Sendable, PipeOwner {
+  /// Why a server takes no more calls.
+  package struct GoAway: Sendable, Equatable {
+    package let code: UInt32
+    package let lastStreamID: Int32
+    /// The server's own words, at most 256 bytes.
+    package let text: String
+
+    /// We asked too often whether it is there (A8).
+    package var isTooManyPings: Bool { code == HTTP2ErrorCode.enhanceYourCalm && text == "too_many_pings" }
+  }
+
   package let http2: HTTP2Connection
   package let driver: any ConnectionDriver
-  private let limits: ClientLimits
-  private let authority: String
+  package let limits: ClientLimits
+  let headers: RequestHeaders
   /// The server's SETTINGS have come: the connection is good.
   package private(set) var isReady = false
-  /// No new calls: the server said so, or the transport is gone.
+  /// No new calls: the server said so, it was idle for long, or the transport is gone.
   package private(set) var isClosing = false
+  package private(set) var goAway: GoAway?
   /// Told once, when `isReady` turns true.
   package var onReady: (() -> Void)?
   /// Told once, when no new calls are possible.
   package var onClosing: (() -> Void)?
-  private var goAway: (code: UInt32, lastStreamID: Int32)?
+  /// Asks for `timerFired` at a moment of the monotonic clock, instead of any earlier wish.
+  package var onTimer: ((_ atNanoseconds: Int64) -> Void)?
+
+  /// Calls that wait for a place among the streams that the server allows; those that are over stay until their turn.
+  var queue = CallQueue()
+  /// Requests given to nghttp2 and not closed. We count ourselves: one that nghttp2 holds back cannot be reset.
+  var activeCalls = 0
+  var activeCallsMax = 0
+  var timers: ConnectionTimers
+  /// The earliest moment that `onTimer` was asked for.
+  var wakeAt = Int64.max
 
   /// - Throws: `HTTP2Error.outOfMemory`.
   package init(
-    driver: any ConnectionDriver, authority: String, limits: ClientLimits, memory: SessionMemory
+    driver: any ConnectionDriver, headers: RequestHeaders, limits: ClientLimits,
+    timers: ConnectionTimers, memory: SessionMemory
   ) throws(HTTP2Error) {
     self.driver = driver
     self.limits = limits
-    self.authority = authority
+    self.headers = headers
+    self.timers = timers
     http2 = try HTTP2Connection(role: .client, limits: limits.http2, memory: memory)
   }
 
   // MARK: - Called by the transport, on the loop
 
   package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
+    timers.bytesCame()
     try http2.receive(bytes)
     processEvents()
   }
@@ -51,7 +62,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   package func processEvents() {
     while let event = http2.nextEvent() {
       switch event.kind {
-      case .headers: if let stream = event.stream { headersCame(stream, event.block) }
+      case .headers: if let stream = event.stream { headersCame(stream, event) }
       case .data:
         if let stream = event.stream {
           stream.dataHandled()
@@ -60,31 +71,40 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
       case .closed: if let stream = event.stream { closed(stream, event.code) }
       case .drained: if let stream = event.stream { call(of: stream)?.pipe.outputTaken() }
       case .goAway:
-        goAway = (event.code, event.lastStreamID)
+        goAway = GoAway(
+          code: event.code, lastStreamID: event.lastStreamID, text: http2.goAwayText)
         beginClosing()
-      case .settings:
-        if !isReady {
-          isReady = true
-          onReady?()
-          onReady = nil
-        }
+      case .settings: settingsCame()
       case .pingAcknowledged: break
       }
     }
   }
 
-  private func beginClosing() {
+  private func settingsCame() {
+    activeCallsMax = min(http2.peerConcurrentStreamsMax, limits.openCallsMax)
+    if !isReady {
+      isReady = true
+      wake(by: timers.begin())
+      onReady?()
+      onReady = nil
+    }
+    beginQueued()
+  }
+
+  /// No new calls here: those that wait have not been sent, and go elsewhere.
+  package func beginClosing() {
     guard !isClosing else { return }
     isClosing = true
     onClosing?()
     onClosing = nil
+    while let call = queue.popFirst() { call.end(Self.takesNoMore) }
   }
 
   /// The transport is gone: all calls fail with UNAVAILABLE.
   package func connectionLost(_ reason: String) {
     beginClosing()
     for stream in http2.openStreams {
-      finish(stream, RPCError(.unavailable, reason))
+      call(of: stream)?.end(RPCError(.unavailable, reason))
       release(stream)
     }
   }
@@ -92,50 +112,50 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   /// Whether a closing connection has no call left.
   package var isIdle: Bool { http2.liveStreams == 0 }
 
+  static let takesNoMore = RPCError(
+    .unavailable, "the connection takes no more calls", delivery: .notSent)
+
   // MARK: - Calls
 
   /// Begins a call, on the loop. The call's queues may have been filled before.
   func begin(_ call: ClientCall) {
-    guard !isClosing, let stream = http2.request(fields(of: call)) else {
-      call.end(RPCError(.unavailable, "the connection takes no more calls"))
-      return
+    guard !call.isOver else { return }
+    guard !isClosing else { return call.end(Self.takesNoMore) }
+    timers.callBegan()
+    if let deadline = call.request.deadline { wake(by: deadline.nanoseconds) }
+    if activeCalls < activeCallsMax, queue.isEmpty { return submit(call) }
+    guard queue.count < limits.queuedCallsMax else {
+      return call.end(
+        RPCError(
+          .resourceExhausted,
+          "calls that wait for a stream of the connection: at most \(limits.queuedCallsMax)",
+          delivery: .notSent))
     }
+    queue.append(call)
+  }
+
+  private func beginQueued() {
+    while activeCalls < activeCallsMax, let call = queue.popFirst() { submit(call) }
+  }
+
+  private func submit(_ call: ClientCall) {
+    guard let stream = http2.request(headers.fields(of: call)) else {
+      // nghttp2 has no identifier left, or has met a GOAWAY.
+      beginClosing()
+      return call.end(Self.takesNoMore)
+    }
+    activeCalls += 1
     call.pipe.stream = stream
     stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
-    if let deadline = call.deadline {
-      driver.schedule(afterNanoseconds: max(0, deadline.nanoseconds &- MonotonicClock.now)) {
-        [weak self, weak call] in
-        guard let self, let call, !call.isOver else { return }
-        self.cancel(call, RPCError(.deadlineExceeded, "the call's deadline has passed"))
-      }
-    }
     pipeHasOutput(call.pipe)
   }
 
-  private func fields(of call: ClientCall) -> [HeaderField] {
-    var fields = [
-      HeaderField(":method", "POST"), HeaderField(":scheme", "http"),
-      HeaderField(":path", call.method.path), HeaderField(":authority", authority),
-      HeaderField("content-type", "application/grpc"), HeaderField("te", "trailers"),
-      HeaderField("user-agent", "grpc-swift-footfall/1.0"),
-    ]
-    if let deadline = call.deadline {
-      fields.append(
-        HeaderField(
-          "grpc-timeout", HeaderCoding.timeout(milliseconds: deadline.remainingMilliseconds)))
-    }
-    for entry in call.metadata.entries {
-      fields.append(
-        HeaderField(name: Array(entry.name.utf8), value: HeaderCoding.encode(entry)))
-    }
-    return fields
-  }
-
   func cancel(_ call: ClientCall, _ error: RPCError) {
+    var error = error
+    if call.pipe.stream == nil { error.delivery = .notSent }
     call.end(error)
-    // A request whose headers still wait for a place among the server's streams cannot be reset; the server gets its
-    // deadline with it.
-    guard let stream = call.pipe.stream, http2.stream(stream.pointee.id) != nil else { return }
+    if call.isQueued { queue.remove(call) }
+    guard let stream = call.pipe.stream, !stream.pointee.flags.contains(.closed) else { return }
     http2.reset(stream, HTTP2ErrorCode.cancel)
     driver.flush()
   }
@@ -157,77 +177,19 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
     driver.flush()
   }
 
-  private func call(of stream: StreamPointer) -> ClientCall? {
+  func call(of stream: StreamPointer) -> ClientCall? {
     stream.pointee.userObject.map {
       Unmanaged<ClientCall>.fromOpaque($0).takeUnretainedValue()
     }
   }
 
-  // MARK: - Answers
-
-  private func headersCame(_ stream: StreamPointer, _ block: HeaderBlock) {
-    guard let call = call(of: stream) else { return }
-    if stream.pointee.flags.contains(.headersOverflowed) {
-      return cancel(
-        call,
-        RPCError(
-          .resourceExhausted, "response headers: at most \(limits.http2.headerBytesMax) bytes"))
-    }
-    let head = ResponseHead(stream, block)
-    // 1xx announce a response that is still to come.
-    if let status = head.httpStatus, (100..<200).contains(status) { return }
-    if let status = head.status {
-      call.status = RPCError(
-        status, head.message,
-        metadata: RequestHead.metadata(stream, block), details: head.details)
-    } else if let http = head.httpStatus, http != 200 || !head.isGRPC {
-      call.status = ResponseHead.error(httpStatus: http)
-    }
-    if stream.pointee.flags.contains(.remoteEnded) { dataCame(stream, call) }
-  }
-
-  private func dataCame(_ stream: StreamPointer, _ call: ClientCall) {
-    while true {
-      switch MessageFraming.front(of: stream.unread, limit: limits.messageBytesMax) {
-      case .failure(let error): return cancel(call, error)
-      case .incomplete:
-        let waiting = stream.unread.count
-        if waiting > 0, stream.pointee.flags.contains(.remoteEnded), call.status == nil {
-          call.status = RPCError(.internal, "the response ended within a message")
-        }
-        return http2.consume(stream, waiting)
-      case .message(let length):
-        let end = MessageFraming.prefixBytes + length
-        let message = Array(stream.unread[MessageFraming.prefixBytes..<end])
-        stream.skip(end)
-        call.pipe.deliver(message, cost: end)
-      case .packed: preconditionFailure("a packed message of a call without an encoding")
-      }
-    }
-  }
-
-  private func closed(_ stream: StreamPointer, _ code: UInt32) {
-    if let call = call(of: stream), let status = call.status {
-      status.code == .ok ? call.endOK() : call.end(status)
-    } else if code == HTTP2ErrorCode.refusedStream || beyondGoAway(stream) {
-      finish(stream, RPCError(.unavailable, "the server refused the call; it did not run"))
-    } else {
-      finish(stream, ResponseHead.error(resetCode: code))
-    }
-    release(stream)
-  }
-
-  private func beyondGoAway(_ stream: StreamPointer) -> Bool {
-    goAway.map { stream.pointee.id > $0.lastStreamID } ?? false
-  }
-
-  private func finish(_ stream: StreamPointer, _ error: RPCError) { call(of: stream)?.end(error) }
-
-  private func release(_ stream: StreamPointer) {
+  func release(_ stream: StreamPointer) {
     if let object = stream.pointee.userObject {
       call(of: stream)?.pipe.stream = nil
       Unmanaged<ClientCall>.fromOpaque(object).release()
+      activeCalls -= 1
     }
     http2.release(stream)
+    beginQueued()
   }
 }

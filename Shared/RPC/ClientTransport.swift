@@ -1,21 +1,3 @@
-/// How a client makes one call.
-package struct CallOptions: Sendable {
-  /// The call fails with DEADLINE_EXCEEDED after this many milliseconds. nil: the method's default; where that is 0 too, the
-  /// call lasts until it is cancelled.
-  package var timeoutMilliseconds: Int?
-  package var metadata: Metadata
-  /// Waits for a connection instead of failing with UNAVAILABLE while there is none.
-  package var waitForReady: Bool
-
-  package init(
-    timeoutMilliseconds: Int? = nil, metadata: Metadata = Metadata(), waitForReady: Bool = false
-  ) {
-    self.timeoutMilliseconds = timeoutMilliseconds
-    self.metadata = metadata
-    self.waitForReady = waitForReady
-  }
-}
-
 /// Makes calls; `Channel` of RPCTransport does it over TCP.
 package protocol ClientTransport: Sendable {
   /// One message each way.

@@ -1,102 +1,80 @@
-internal import HTTP2
 internal import NIOCore
 internal import NIOPosix
 package import RPC
 internal import Synchronization
 
-/// Bounds and waits of a client.
-package struct ChannelConfiguration: Sendable {
-  package var limits = ClientLimits()
-  /// Until the server's SETTINGS have come, ms.
-  package var connectTimeoutMilliseconds = 10_000
-  /// Wait after a failed connection, ms; grows by 1.6 up to the maximum, each +-20 % (grpc/doc/connection-backoff.md).
-  package var backoffInitialMilliseconds = 1_000.0
-  package var backoffMaxMilliseconds = 120_000.0
-
-  package init() {}
-}
-
-/// Calls to one server. Connects when the first call comes and again when the connection was lost.
+/// Calls to one service, wherever its servers are. Connects when the first call comes, and again when a connection was lost.
+///
+/// Safe from any thread. Cost of a call beside the message: a lock, a hop to the event loop and one back.
 package final class Channel: ClientTransport {
-  private struct State {
-    var connection: ClientConnection?
-    var connecting: Task<ClientConnection, any Error>?
-    var failures = 0
-    /// No attempt before this; calls that do not wait fail with `lastError`.
-    var retryAt = Deadline(nanoseconds: 0)
-    var lastError: RPCError?
-    var closed = false
+  typealias Core = Balancer<ServerAddress, ClientConnection>
+
+  struct State {
+    var balancer: Core
+    /// What `callsWaiting` holds, by number, oldest first.
+    var waiters: [Int: Waiter] = [:]
+    var nextWaiter = 0
+    var watchers: [Int: AsyncStream<ConnectivityState>.Continuation] = [:]
+    var nextWatcher = 0
+    /// The state that watchers have been told.
+    var toldState = ConnectivityState.idle
+    /// Doubled when a server says that we ask too often.
+    var keepalive: ClientKeepalive
+    var resolving: Task<Void, Never>?
   }
 
-  private let host: String
-  private let port: Int
-  private let token: String?
-  private let configuration: ChannelConfiguration
-  private let resources: LoopResources
-  private let state = Mutex(State())
+  /// A call that waits for a connection.
+  struct Waiter {
+    let continuation: CheckedContinuation<ClientConnection, any Error>
+    let waitForReady: Bool
+    let deadline: Scheduled<Void>?
+  }
 
-  /// - Parameter token: sent as `authorization: Bearer ...` with every call; never logged.
-  package init(
+  let servers: [ServerAddress]
+  let configuration: ChannelConfiguration
+  let resources: LoopResources
+  let token: String?
+  let state: Mutex<State>
+  let counters = CallCounters()
+
+  /// - Parameters:
+  ///   - host: a name, which stands for all its addresses, or a numeric address.
+  ///   - token: sent as `authorization: Bearer ...` with every call; never logged.
+  package convenience init(
     host: String, port: Int, token: String?,
     configuration: ChannelConfiguration = ChannelConfiguration()
   ) {
-    self.host = host
-    self.port = port
+    self.init([ServerAddress(host: host, port: port)], token: token, configuration: configuration)
+  }
+
+  /// - Parameter servers: at least one; names stand for all their addresses.
+  package init(
+    _ servers: [ServerAddress], token: String?,
+    configuration: ChannelConfiguration = ChannelConfiguration()
+  ) {
+    precondition(!servers.isEmpty, "a channel needs a server")
+    self.servers = servers
     self.token = token
     self.configuration = configuration
     resources = LoopResources(MultiThreadedEventLoopGroup.singleton.next())
+    state = Mutex(
+      State(balancer: Core(configuration), keepalive: configuration.keepalive))
   }
 
-  package func unary(
-    _ method: MethodDescriptor, _ request: [UInt8], options: CallOptions
-  ) async throws -> [UInt8] {
-    let call = try await call(method, options)
-    try call.queue(request)
-    call.start()
-    guard let response = try await call.next() else {
-      throw RPCError(.internal, "the server answered OK without a message")
-    }
-    guard try await call.next() == nil else {
-      call.cancel()
-      throw RPCError(.internal, "the server sent more than one message")
-    }
-    return response
+  deinit {
+    let (actions, resolving) = state.withLock { ($0.balancer.shutdown(), $0.resolving) }
+    resolving?.cancel()
+    for case .close(let connection) in actions { Self.close(connection) }
   }
 
-  package func open(
-    _ method: MethodDescriptor, options: CallOptions
-  ) async throws -> any ClientStream {
-    let call = try await call(method, options)
-    call.start()
-    return call
-  }
-
-  /// A call on a connection that stands, not yet started.
-  private func call(
-    _ method: MethodDescriptor, _ options: CallOptions
-  ) async throws -> ClientCall {
-    let timeout =
-      options.timeoutMilliseconds
-      ?? (method.defaultDeadlineMilliseconds > 0 ? method.defaultDeadlineMilliseconds : nil)
-    let deadline = timeout.map { Deadline.after(milliseconds: $0) }
-    let connection = try await connection(
-      waitForReady: options.waitForReady, deadline: deadline)
-    var metadata = options.metadata
-    if let token { metadata.add("authorization", "Bearer \(token)") }
-    return ClientCall(
-      connection: connection, method: method, metadata: metadata, deadline: deadline,
-      unsentBytesMax: configuration.limits.unsentBytesMax)
-  }
-
-  /// Ends the connection; calls fail with UNAVAILABLE.
+  /// Ends the connections; calls fail with UNAVAILABLE, now and later.
   package func close() async {
-    let (connection, connecting) = state.withLock { state in
-      state.closed = true
-      defer { state.connection = nil }
-      return (state.connection, state.connecting)
+    let (actions, resolving) = state.withLock { state in
+      (state.balancer.shutdown(), state.resolving)
     }
-    connecting?.cancel()
-    if let connection {
+    resolving?.cancel()
+    settle()
+    for case .close(let connection) in actions {
       await withCheckedContinuation { continuation in
         connection.driver.execute {
           connection.driver.close()
@@ -106,129 +84,83 @@ package final class Channel: ClientTransport {
     }
   }
 
-  // MARK: - Connecting
-
-  private func connection(
-    waitForReady: Bool, deadline: Deadline?
-  ) async throws -> ClientConnection {
-    while true {
-      switch try step(waitForReady) {
-      case .ready(let connection): return connection
-      case .wait(let milliseconds):
-        if let deadline, deadline.remainingMilliseconds < milliseconds {
-          throw RPCError(.deadlineExceeded, "no connection to \(host):\(port) within the deadline")
-        }
-        try await Task.sleep(for: .milliseconds(milliseconds))
-      case .connect(let task):
-        do {
-          return try await task.value
-        } catch {
-          if !waitForReady { throw error }
-        }
-      }
-    }
+  private static func close(_ connection: ClientConnection) {
+    connection.driver.execute { connection.driver.close() }
   }
 
-  private enum Step {
-    case ready(ClientConnection)
-    case connect(Task<ClientConnection, any Error>)
-    case wait(Int)
-  }
-
-  private func step(_ waitForReady: Bool) throws -> Step {
-    try state.withLock { state in
-      if state.closed { throw RPCError(.unavailable, "the channel is closed") }
-      if let connection = state.connection { return .ready(connection) }
-      if let task = state.connecting { return .connect(task) }
-      let waiting = state.retryAt.remainingMilliseconds
-      if waiting > 0 {
-        if waitForReady { return .wait(waiting) }
-        throw state.lastError ?? RPCError(.unavailable, "no connection to \(host):\(port)")
-      }
-      let task = Task { try await self.connect() }
-      state.connecting = task
-      return .connect(task)
-    }
-  }
-
-  private func connect() async throws -> ClientConnection {
-    do {
-      let connection = try await establish()
-      state.withLock { state in
-        state.connecting = nil
-        state.failures = 0
-        state.retryAt = Deadline(nanoseconds: 0)
-        state.connection = connection
-      }
-      watch(connection)
-      return connection
-    } catch {
-      let failure = RPCError(
-        .unavailable, "no connection to \(host):\(port)", cause: error)
-      state.withLock { state in
-        state.connecting = nil
-        state.lastError = failure
-        let wait = min(
-          configuration.backoffMaxMilliseconds,
-          configuration.backoffInitialMilliseconds * Self.power(1.6, state.failures))
-        state.failures += 1
-        state.retryAt = .after(milliseconds: Int(wait * Double.random(in: 0.8...1.2)))
-      }
-      throw failure
-    }
-  }
-
-  private static func power(_ base: Double, _ exponent: Int) -> Double {
-    var result = 1.0
-    for _ in 0..<min(exponent, 40) { result *= base }
-    return result
-  }
-
-  /// Forgets a connection that takes no more calls; the next call makes a new one.
-  private func watch(_ connection: ClientConnection) {
+  /// Closes a connection that is not wanted any more once its calls have ended.
+  static func retire(_ connection: ClientConnection) {
     connection.driver.execute {
-      let forget = { [weak self, weak connection] in
-        self?.state.withLock { state in
-          if state.connection === connection { state.connection = nil }
-        }
-        return ()
-      }
-      if connection.isClosing { forget() } else { connection.onClosing = forget }
+      connection.beginClosing()
+      connection.driver.flush()
     }
   }
 
-  private func establish() async throws -> ClientConnection {
-    let ready = resources.loop.makePromise(of: ClientConnection.self)
-    let (resources, configuration) = (resources, configuration)
-    let authority = "\(host):\(port)"
-    let timeout = TimeAmount.milliseconds(Int64(configuration.connectTimeoutMilliseconds))
-    let timer = resources.loop.scheduleTask(in: timeout) {
-      ready.fail(RPCError(.unavailable, "the server sent no SETTINGS in time"))
+  // MARK: - State
+
+  /// What the channel is doing. Cost: a lock.
+  package var connectivity: ConnectivityState { state.withLock { $0.balancer.state } }
+
+  /// Begins to connect, if the channel is idle.
+  package func connect() {
+    perform(state.withLock { $0.balancer.exitIdle(MonotonicClock.now) })
+    settle()
+  }
+
+  /// The state now and each that follows; a reader that is slow misses some, never the last. Ends after `shutdown`.
+  package var connectivityChanges: AsyncStream<ConnectivityState> {
+    let (stream, continuation) = AsyncStream.makeStream(
+      of: ConnectivityState.self, bufferingPolicy: .bufferingNewest(16))
+    let number = state.withLock { state in
+      state.nextWatcher += 1
+      state.watchers[state.nextWatcher] = continuation
+      continuation.yield(state.toldState)
+      return state.nextWatcher
     }
-    ClientBootstrap(group: resources.loop)
-      .connectTimeout(timeout)
-      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .channelOption(
-        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 * 1024)
-      )
-      .channelOption(.maxMessagesPerRead, value: 1)
-      .channelOption(.writeBufferWaterMark, value: .init(low: 64 * 1024, high: 512 * 1024))
-      .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          let driver = ChannelDriver(resources)
-          let connection = try ClientConnection(
-            driver: driver, authority: authority, limits: configuration.limits,
-            memory: resources.memory)
-          connection.onReady = { ready.succeed(connection) }
-          channel.closeFuture.whenComplete { _ in
-            ready.fail(RPCError(.unavailable, "the connection was closed before it was ready"))
-          }
-          ready.futureResult.whenFailure { _ in channel.close(promise: nil) }
-          try channel.pipeline.syncOperations.addHandler(ClientChannelHandler(connection, driver))
-        }
-      }
-      .connect(host: host, port: port).cascadeFailure(to: ready)
-    defer { timer.cancel() }
-    return try await ready.futureResult.get()
+    continuation.onTermination = { [weak self] _ in
+      self?.state.withLock { _ = $0.watchers.removeValue(forKey: number) }
+    }
+    return stream
+  }
+
+  /// After so long without a byte new connections ask whether their server is there, ms: as configured, or longer where a
+  /// server has found that too often. nil: never.
+  package var keepaliveMilliseconds: Int? { state.withLock { $0.keepalive.effectiveTimeMilliseconds } }
+
+  /// What the channel has done so far, and what it knows of each address.
+  package var statistics: ChannelStatistics {
+    let (state, addresses, waiting) = state.withLock {
+      ($0.balancer.state, $0.balancer.addresses, $0.waiters.count)
+    }
+    return ChannelStatistics(
+      servers: servers, state: state,
+      addresses: addresses.map { ($0.address, $0.state) }, callsWaiting: waiting,
+      callsStarted: counters.started.load(ordering: .relaxed),
+      callsSucceeded: counters.succeeded.load(ordering: .relaxed),
+      callsFailed: counters.failed.load(ordering: .relaxed))
+  }
+}
+
+/// Figures of a channel.
+package struct ChannelStatistics: Sendable {
+  package let servers: [ServerAddress]
+  package let state: ConnectivityState
+  /// The addresses that the servers' names have, and what the channel does about each.
+  package let addresses: [(ServerAddress, ConnectivityState)]
+  /// Calls that wait for a connection.
+  package let callsWaiting: Int
+  package let callsStarted: Int
+  package let callsSucceeded: Int
+  package let callsFailed: Int
+}
+
+/// Counts calls, once each, however many attempts they take.
+final class CallCounters: Sendable {
+  let started = Atomic<Int>(0)
+  let succeeded = Atomic<Int>(0)
+  let failed = Atomic<Int>(0)
+
+  func ended(_ error: RPCError?) {
+    (error == nil ? succeeded : failed).wrappingAdd(1, ordering: .relaxed)
   }
 }

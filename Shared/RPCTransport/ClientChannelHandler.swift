@@ -11,6 +11,7 @@ final class ClientChannelHandler: ChannelInboundHandler {
   private let driver: ChannelDriver
   private var output = OutputWriter()
   private var failure: String?
+  private var timer: Scheduled<Void>?
 
   init(_ connection: ClientConnection, _ driver: ChannelDriver) {
     self.connection = connection
@@ -21,7 +22,15 @@ final class ClientChannelHandler: ChannelInboundHandler {
     let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
     driver.onFlush = { [weak self] in self?.flushOutput(bound.value) }
     driver.onClose = { bound.value.close(promise: nil) }
+    connection.onTimer = { [weak self] moment in self?.setTimer(moment, bound.value.eventLoop) }
     flushOutput(context)
+  }
+
+  /// One timer for a connection, moved as it likes.
+  private func setTimer(_ moment: Int64, _ loop: any EventLoop) {
+    timer?.cancel()
+    let wait = TimeAmount.nanoseconds(max(0, moment - MonotonicClock.now))
+    timer = loop.scheduleTask(in: wait) { [weak connection] in connection?.timerFired() }
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -63,7 +72,16 @@ final class ClientChannelHandler: ChannelInboundHandler {
   func channelInactive(context: ChannelHandlerContext) {
     driver.onFlush = nil
     driver.onClose = nil
-    connection.connectionLost(failure ?? "the connection to the server was lost")
+    connection.onTimer = nil
+    timer?.cancel()
+    connection.connectionLost(failure ?? reason)
+  }
+
+  /// Why the connection ended, as far as the server has said.
+  private var reason: String {
+    guard let goAway = connection.goAway else { return "the connection to the server was lost" }
+    let words = goAway.text.isEmpty ? "" : ", \"\(goAway.text)\""
+    return "the server closed the connection: GOAWAY, HTTP/2 error code \(goAway.code)\(words)"
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
