@@ -10,7 +10,7 @@ package struct Balancer<Address: Hashable & Sendable, Connection: AnyObject & Se
     case connect(id: Int, Address, timeoutNanoseconds: Int64)
     /// A connection that is not wanted.
     case close(Connection)
-    /// Call `wake` then.
+    /// Call `wake` then. The earliest wish is enough: `wake` repeats the later ones.
     case wake(atNanoseconds: Int64)
   }
 
@@ -314,7 +314,15 @@ package struct Balancer<Address: Hashable & Sendable, Connection: AnyObject & Se
     }
     if mustResolve, state != .ready, mayResolve(now) { actions += resolve() }
     update()
-    return actions
+    return actions + nextWake
+  }
+
+  /// The next moment at which something is due, whatever earlier wishes have been forgotten.
+  private var nextWake: [Action] {
+    let address = state == .connecting ? nextAddressAt : .max
+    let name = mustResolve && subchannels.isEmpty && !isResolving ? nextResolve : .max
+    let next = min(address, name)
+    return (next == .max ? [] : [.wake(atNanoseconds: next)]) + wakeForWaiting()
   }
 
   private var isConnecting: Bool {

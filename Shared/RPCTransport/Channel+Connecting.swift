@@ -18,13 +18,31 @@ extension Channel {
       case .resolve: resolve()
       case .connect(let id, let address, let timeout): connect(id, address, timeout)
       case .close(let connection): Self.retire(connection)
-      case .wake(let moment):
-        let wait = TimeAmount.nanoseconds(max(0, moment - MonotonicClock.now))
-        resources.loop.scheduleTask(in: wait) { [weak self] in
-          self?.happened { $0.wake(now: MonotonicClock.now) }
-        }
+      case .wake(let moment): wake(at: moment)
       }
     }
+  }
+
+  /// One timer is enough, that of the earliest wish; without this each failed connection would leave one more behind.
+  private func wake(at moment: Int64) {
+    let isEarlier = state.withLock { state in
+      guard moment < state.wakeAt else { return false }
+      state.wakeAt = moment
+      return true
+    }
+    guard isEarlier else { return }
+    let wait = TimeAmount.nanoseconds(max(0, moment - MonotonicClock.now))
+    resources.loop.scheduleTask(in: wait) { [weak self] in self?.timerFired() }
+  }
+
+  private func timerFired() {
+    let now = MonotonicClock.now
+    let isDue = state.withLock { state in
+      guard now >= state.wakeAt else { return false }
+      state.wakeAt = .max
+      return true
+    }
+    if isDue { happened { $0.wake(now: now) } }
   }
 
   private func resolve() {

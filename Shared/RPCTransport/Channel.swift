@@ -21,6 +21,8 @@ package final class Channel: ClientTransport {
     /// Doubled when a server says that we ask too often.
     var keepalive: ClientKeepalive
     var resolving: Task<Void, Never>?
+    /// When the balancer's timer fires.
+    var wakeAt = Int64.max
   }
 
   /// A call that waits for a connection.

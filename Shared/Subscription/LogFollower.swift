@@ -15,7 +15,7 @@ package final class LogFollower: Sendable {
   package static var channelConfiguration: ChannelConfiguration {
     var configuration = ChannelConfiguration()
     configuration.backoffInitialMilliseconds = 20
-    configuration.backoffMaxMilliseconds = 20
+    configuration.backoffMaxMilliseconds = 100
     return configuration
   }
 
