@@ -144,6 +144,11 @@ let package = Package(
       .executableTarget(
         name: "EchoServer", dependencies: ["RPC", "RPCTransport", logging],
         path: "Tests/Load/EchoServer", swiftSettings: settings),
+      // The same for a full method: token, scope, figures, generated types.
+      .executableTarget(
+        name: "MethodServer",
+        dependencies: ["Messages", "RPC", "RPCTransport", "ServiceKit", logging, protobuf],
+        path: "Tests/Load/MethodServer", swiftSettings: settings),
 
       suite("HTTP2", in: "Shared", ["HTTP2"]),
       suite("RPC", in: "Shared", ["RPC", "HTTP2"]),

@@ -1,5 +1,5 @@
-internal import RPC
-internal import SwiftProtobuf
+package import RPC
+package import SwiftProtobuf
 
 /// What generated code calls to turn a typed handler into one of bytes.
 extension MethodHandler {
@@ -13,7 +13,8 @@ extension MethodHandler {
       method, .unary { try encode(await handle(decode($0), $1)) })
   }
 
-  static func eventLoop<Request: Message, Response: Message>(
+  /// A typed handler on the connection's event loop: it must never block.
+  package static func eventLoop<Request: Message, Response: Message>(
     _ method: MethodDescriptor,
     _ handle: @escaping @Sendable (Request, CallContext) throws -> Response
   ) -> MethodHandler {

@@ -191,7 +191,7 @@ void collect_workload(struct load* load, struct collect_options options) {
     device->next_sequence = 1;
   }
   load->request_bytes = context_bytes_max + 512 + (size_t)options.batch_events * 256;
-  load->workload = (struct workload){collect_request, collect_answer, collect};
+  load->workload = (struct workload){.request = collect_request, .answer = collect_answer, .state = collect};
 }
 
 uint64_t collect_devices_used(const struct load* load) {

@@ -43,7 +43,7 @@ static bool echo_answer(void* state, int connection, int lane, const uint8_t* me
          memcmp(message + 8, echo->body + 8, length - 8) == 0;
 }
 
-void echo_workload(struct load* load, size_t bytes) {
+static struct echo* make_echo(struct load* load, size_t bytes) {
   struct echo* echo = calloc(1, sizeof *echo);
   echo->bytes = bytes;
   echo->body = malloc(bytes);
@@ -54,7 +54,76 @@ void echo_workload(struct load* load, size_t bytes) {
     echo->body[i] = random;
   }
   load->request_bytes = bytes;
-  load->workload = (struct workload){echo_request, echo_answer, echo};
+  return echo;
+}
+
+void echo_workload(struct load* load, size_t bytes) {
+  struct echo* echo = make_echo(load, bytes);
+  load->workload = (struct workload){.request = echo_request, .answer = echo_answer, .state = echo};
+}
+
+// MARK: Streams
+
+struct stream_echo {
+  struct echo* echo;
+  int messages;
+  // The number of the message that each lane has to get back next.
+  uint64_t* next_of_lane;
+};
+
+static size_t stream_request(void* state, int connection, int lane, uint8_t* out) {
+  struct stream_echo* stream = state;
+  size_t whole = stream->echo->bytes + 5;
+  stream->next_of_lane[connection * lanes_max + lane] = stream->echo->next_call;
+  for (int i = 0; i < stream->messages; i++, out += whole) {
+    out[0] = 0, out[1] = 0, out[2] = stream->echo->bytes >> 16, out[3] = stream->echo->bytes >> 8;
+    out[4] = stream->echo->bytes;
+    memcpy(out + 5, stream->echo->body, stream->echo->bytes);
+    memcpy(out + 5, &stream->echo->next_call, 8);
+    stream->echo->next_call++;
+  }
+  return whole * stream->messages;
+}
+
+static bool stream_answer(void* state, int connection, int lane, const uint8_t* message, size_t length) {
+  struct stream_echo* stream = state;
+  uint64_t* next = &stream->next_of_lane[connection * lanes_max + lane];
+  checksum_of_answers += fold_bytes(message, length);
+  return length == stream->echo->bytes && memcmp(message, next, 8) == 0 && ++*next > 0 &&
+         memcmp(message + 8, stream->echo->body + 8, length - 8) == 0;
+}
+
+void stream_workload(struct load* load, size_t bytes, int messages) {
+  struct stream_echo* stream = calloc(1, sizeof *stream);
+  stream->echo = make_echo(load, bytes);
+  stream->messages = messages;
+  stream->next_of_lane = calloc((size_t)load->connections * lanes_max, sizeof(uint64_t));
+  load->request_bytes = (bytes + 5) * messages;
+  load->workload = (struct workload){
+    .answers = messages, .framed = true, .request = stream_request, .answer = stream_answer, .state = stream};
+}
+
+// The first byte says how many thousands; the call's number takes the seven behind it.
+static size_t count_request(void* state, int connection, int lane, uint8_t* out) {
+  struct stream_echo* stream = state;
+  struct echo* echo = stream->echo;
+  uint64_t call = echo->next_call++ << 8 | (uint64_t)(stream->messages / 1000);
+  echo->call_of_lane[connection * lanes_max + lane] = call;
+  memcpy(out, echo->body, echo->bytes);
+  memcpy(out, &call, 8);
+  return echo->bytes;
+}
+
+static bool count_answer(void* state, int connection, int lane, const uint8_t* message, size_t length) {
+  return echo_answer(((struct stream_echo*)state)->echo, connection, lane, message, length);
+}
+
+void count_workload(struct load* load, size_t bytes, int messages) {
+  struct stream_echo* stream = calloc(1, sizeof *stream);
+  stream->echo = make_echo(load, bytes);
+  stream->messages = messages;
+  load->workload =
+    (struct workload){.answers = messages, .request = count_request, .answer = count_answer, .state = stream};
 }
 
 // MARK: Replay
@@ -109,5 +178,5 @@ void replay_workload(struct load* load, char** request_files, char** answer_file
     replay->answers[i] = read_whole(answer_files[i]);
     if (replay->requests[i].length > load->request_bytes) load->request_bytes = replay->requests[i].length;
   }
-  load->workload = (struct workload){replay_request, replay_answer, replay};
+  load->workload = (struct workload){.request = replay_request, .answer = replay_answer, .state = replay};
 }

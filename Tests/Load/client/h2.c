@@ -126,18 +126,19 @@ static void put_request(struct load* load, struct connection* c, struct lane* la
   const uint8_t* headers = c->headers_sent ? load->next_headers : load->first_headers;
   size_t headers_bytes = c->headers_sent ? load->next_headers_bytes : load->first_headers_bytes;
   c->headers_sent = true;
-  size_t body = length + 5, frames = body / c->frame_bytes_max + 1;
+  uint8_t prefix[5] = {0};
+  write32(prefix + 1, length);
+  size_t prefix_bytes = load->workload.framed ? 0 : sizeof prefix;
+  size_t body = length + prefix_bytes, frames = body / c->frame_bytes_max + 1;
   uint8_t* p = room(c, headers_bytes + body + (frames + 1) * frame_head_bytes);
   uint8_t* begin = p;
   p = write_frame_head(p, headers_bytes, type_headers, flag_end_headers, lane->stream_id);
   p = (uint8_t*)memcpy(p, headers, headers_bytes) + headers_bytes;
-  uint8_t prefix[5] = {0};
-  write32(prefix + 1, length);
   size_t first = body < c->frame_bytes_max ? body : c->frame_bytes_max;
   p = write_frame_head(p, first, type_data, first == body ? flag_end_stream : 0, lane->stream_id);
-  p = (uint8_t*)memcpy(p, prefix, 5) + 5;
-  p = (uint8_t*)memcpy(p, message, first - 5) + (first - 5);
-  for (size_t at = first - 5; at < length;) {
+  p = (uint8_t*)memcpy(p, prefix, prefix_bytes) + prefix_bytes;
+  p = (uint8_t*)memcpy(p, message, first - prefix_bytes) + (first - prefix_bytes);
+  for (size_t at = first - prefix_bytes; at < length;) {
     size_t part = length - at < c->frame_bytes_max ? length - at : c->frame_bytes_max;
     p = write_frame_head(p, part, type_data, at + part == length ? flag_end_stream : 0, lane->stream_id);
     p = (uint8_t*)memcpy(p, message + at, part) + part;
@@ -180,7 +181,8 @@ static void start_calls(struct load* load, struct connection* c) {
     lane->stream_id = c->next_stream_id;
     lane->started_ns = now;
     lane->message_bytes = 0;
-    lane->head_seen = lane->head_good = lane->answered = lane->good = false;
+    lane->head_seen = lane->head_good = false;
+    lane->answered = 0, lane->good = true;
     c->lane_of_stream[(c->next_stream_id >> 1) % stream_slots] = index;
     c->next_stream_id += 2;
     load->started++;
@@ -253,6 +255,10 @@ static bool read_block(struct connection* c, const uint8_t* bytes, size_t length
   return true;
 }
 
+static uint64_t answers_due(const struct load* load) {
+  return load->workload.answers > 0 ? load->workload.answers : 1;
+}
+
 static bool headers_came(struct load* load, struct connection* c, uint64_t now) {
   int http, grpc;
   char message[256] = "";
@@ -274,19 +280,30 @@ static bool headers_came(struct load* load, struct connection* c, uint64_t now) 
     if (grpc != 0) {
       load_note(load, "stream %u: grpc-status %d %s", c->block_stream, grpc, message);
     }
-    finish(load, c, lane, grpc == 0 && lane->head_good && lane->answered && lane->good, now);
+    bool whole = lane->message_bytes == 0 && lane->answered == answers_due(load);
+    finish(load, c, lane, grpc == 0 && lane->head_good && whole && lane->good, now);
   }
   return true;
 }
 
 static void judge(struct load* load, struct connection* c, struct lane* lane, const uint8_t* bytes, size_t length) {
-  if (lane->answered) {
-    lane->good = false;  // A unary call has one answer.
-    return;
+  lane->answered++;
+  load->messages++;
+  lane->good = lane->good && bytes[0] == 0 && lane->answered <= answers_due(load) &&
+               load->workload.answer(load->workload.state, c->index, lane - c->lanes, bytes + 5, length - 5);
+}
+
+// Judges the whole messages at the front; returns the bytes they take.
+static size_t judge_whole(struct load* load, struct connection* c, struct lane* lane, const uint8_t* bytes,
+                          size_t length) {
+  size_t at = 0;
+  while (length - at >= 5) {
+    size_t message = (size_t)read32(bytes + at + 1) + 5;
+    if (length - at < message) break;
+    judge(load, c, lane, bytes + at, message);
+    at += message;
   }
-  lane->answered = true;
-  lane->good = bytes[0] == 0 && load->workload.answer(load->workload.state, c->index, lane - c->lanes, bytes + 5,
-                                                     length - 5);
+  return at;
 }
 
 static bool data_came(struct load* load, struct connection* c, uint32_t stream, const uint8_t* bytes, size_t length) {
@@ -295,9 +312,10 @@ static bool data_came(struct load* load, struct connection* c, uint32_t stream, 
     fprintf(stderr, "data on stream %u, which is not open\n", stream);
     return false;
   }
-  if (lane->message_bytes == 0 && length >= 5 && read32(bytes + 1) + 5 == length) {
-    judge(load, c, lane, bytes, length);
-    return true;
+  if (lane->message_bytes == 0) {
+    size_t judged = judge_whole(load, c, lane, bytes, length);
+    if (judged == length) return true;
+    bytes += judged, length -= judged;
   }
   if (lane->message_bytes + length > answer_bytes_max) {
     fprintf(stderr, "an answer is over %d bytes\n", answer_bytes_max);
@@ -306,8 +324,9 @@ static bool data_came(struct load* load, struct connection* c, uint32_t stream, 
   if (!lane->message) lane->message = malloc(answer_bytes_max);
   memcpy(lane->message + lane->message_bytes, bytes, length);
   lane->message_bytes += length;
-  if (lane->message_bytes >= 5 && read32(lane->message + 1) + 5 == lane->message_bytes)
-    judge(load, c, lane, lane->message, lane->message_bytes);
+  size_t judged = judge_whole(load, c, lane, lane->message, lane->message_bytes);
+  lane->message_bytes -= judged;
+  if (judged > 0) memmove(lane->message, lane->message + judged, lane->message_bytes);
   return true;
 }
 

@@ -27,10 +27,14 @@ struct connection;
 
 // What is asked and how an answer is judged. `lane` is one of the calls that run at once, with state of its own.
 struct workload {
+  // Messages of a call's answer; 0 counts as one.
+  uint64_t answers;
+  // Whether `request` writes whole messages with their prefixes: a client's stream, sent at once and then ended.
+  bool framed;
   // Writes the message of the lane's next call to `out` (room for `request_bytes_max`); returns its length, or 0 when
   // there is nothing more to ask.
   size_t (*request)(void* state, int connection, int lane, uint8_t* out);
-  // Judges the answer to the lane's call.
+  // Judges a message of the answer to the lane's call.
   bool (*answer)(void* state, int connection, int lane, const uint8_t* message, size_t length);
   void* state;
 };
@@ -38,10 +42,11 @@ struct workload {
 struct lane {
   uint64_t started_ns;
   uint32_t stream_id;
-  // An answer that came in several frames.
+  // A message that came in several frames.
   uint8_t* message;
   size_t message_bytes;
-  bool head_seen, head_good, answered, good;
+  uint64_t answered;
+  bool head_seen, head_good, good;
 };
 
 // A block of indexed header fields and what it says, for the next time it comes.
@@ -87,7 +92,7 @@ struct load {
   // The most that a request takes.
   size_t request_bytes;
   struct workload workload;
-  uint64_t started, done, bad;
+  uint64_t started, done, bad, messages;
   char first_failure[512];
   struct latencies latencies;
   uint64_t begin_ns, end_ns;

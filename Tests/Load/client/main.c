@@ -1,6 +1,8 @@
 // The load client. Prints one `name value` per line; exit status 0 only if every answer was right.
 //
 //   load echo    [--bytes 100]
+//   load stream  [--bytes 100] [--messages 100]    bidirectional: each message of a call comes back
+//   load count   [--bytes 100] [--messages 1000]   server streaming: so many messages for one
 //   load replay  --request FILE --answer FILE [--request FILE --answer FILE ...]
 //   load collect --app ID --run NAME --users N --batch-events N --calls N [--days N]
 //
@@ -14,11 +16,12 @@
 
 #include "workloads.h"
 
-enum { files_max = 256, latencies_max = 20000000 };
+enum { files_max = 256, latencies_max = 20000000, stream_request_bytes_max = 60000 };
 
 struct options {
   double seconds;
   size_t bytes;
+  int messages;
   char *requests[files_max], *answers[files_max];
   int request_cnt, answer_cnt;
   struct collect_options collect;
@@ -28,7 +31,7 @@ static const struct option names[] = {
   {"port", 1, 0, 'p'}, {"path", 1, 0, 'u'}, {"host", 1, 0, 'h'}, {"token", 1, 0, 't'}, {"connections", 1, 0, 'c'},
   {"lanes", 1, 0, 'l'}, {"calls", 1, 0, 'n'}, {"seconds", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"request", 1, 0, 'q'},
   {"answer", 1, 0, 'a'}, {"app", 1, 0, 'A'}, {"run", 1, 0, 'R'}, {"users", 1, 0, 'U'}, {"batch-events", 1, 0, 'B'},
-  {"days", 1, 0, 'D'}, {0}};
+  {"days", 1, 0, 'D'}, {"messages", 1, 0, 'm'}, {0}};
 
 static void usage(const char* complaint) {
   fprintf(stderr, "load: %s\n", complaint);
@@ -60,6 +63,7 @@ static void parse(int count, char** arguments, struct load* load, struct options
       case 'R': options->collect.run = optarg; break;
       case 'U': options->collect.users = atoi(optarg); break;
       case 'B': options->collect.batch_events = atoi(optarg); break;
+      case 'm': options->messages = atoi(optarg); break;
       case 'D': options->collect.days = atoi(optarg); break;
       default: usage("unknown option");
     }
@@ -71,7 +75,7 @@ static void parse(int count, char** arguments, struct load* load, struct options
 }
 
 int main(int count, char** arguments) {
-  if (count < 2) usage("echo, replay or collect");
+  if (count < 2) usage("echo, stream, count, replay or collect");
   signal(SIGPIPE, SIG_IGN);
   const char* mode = arguments[1];
   struct options options = {.bytes = 100, .collect = {.batch_events = 20, .users = 10000, .run = "load"}};
@@ -82,6 +86,18 @@ int main(int count, char** arguments) {
   if (strcmp(mode, "echo") == 0) {
     if (options.bytes < 8 || options.bytes > 60000) usage("--bytes: 8-60000");
     echo_workload(&load, options.bytes);
+  } else if (strcmp(mode, "stream") == 0) {
+    int messages = options.messages ? options.messages : 100;
+    if (options.bytes < 8 || messages < 1 || (options.bytes + 5) * messages > stream_request_bytes_max)
+      usage("stream: 1 or more messages, at most 60000 bytes together");
+    stream_workload(&load, options.bytes, messages);
+  } else if (strcmp(mode, "count") == 0) {
+    int messages = options.messages ? options.messages : 1000;
+    // An answer lies within the stream's window: the client opens only that of the connection.
+    if (options.bytes < 8 || messages < 1000 || messages % 1000 != 0 ||
+        (options.bytes + 5) * messages > answer_bytes_max)
+      usage("count: whole thousands of messages, at most 1 MiB together");
+    count_workload(&load, options.bytes, messages);
   } else if (strcmp(mode, "replay") == 0) {
     if (options.request_cnt == 0 || options.request_cnt != options.answer_cnt) usage("one --answer for each --request");
     replay_workload(&load, options.requests, options.answers, options.request_cnt);
@@ -93,7 +109,7 @@ int main(int count, char** arguments) {
     if (options.collect.days > 0 && !load.calls_max) usage("--days needs --calls");
     collect_workload(&load, options.collect);
   } else {
-    usage("echo, replay or collect");
+    usage("echo, stream, count, replay or collect");
   }
   if (load.calls_max == 0) load.calls_max = UINT64_MAX;
   load.deadline_ns = options.seconds > 0 ? monotonic_ns() + (uint64_t)(options.seconds * 1e9) : UINT64_MAX;
@@ -102,6 +118,8 @@ int main(int count, char** arguments) {
   double seconds = (double)(load.end_ns - load.begin_ns) / 1e9;
   printf("calls %llu\nbad %llu\nseconds %.4f\ncalls_per_second %.1f\n", (unsigned long long)load.done,
          (unsigned long long)load.bad, seconds, (double)load.done / seconds);
+  printf("messages %llu\nmessages_per_second %.1f\n", (unsigned long long)load.messages,
+         (double)load.messages / seconds);
   printf("p50_microseconds %.1f\np99_microseconds %.1f\np999_microseconds %.1f\nchecksum %016llx\n",
          latency_percentile(&load.latencies, 0.5), latency_percentile(&load.latencies, 0.99),
          latency_percentile(&load.latencies, 0.999), (unsigned long long)workload_checksum());

@@ -7,6 +7,12 @@
 // Messages of `bytes` random bytes that begin with the call's number; each answer must be the very same bytes.
 void echo_workload(struct load* load, size_t bytes);
 
+// Bidirectional echo: each call sends `messages` messages of `bytes` at once and must get each of them back, in order.
+void stream_workload(struct load* load, size_t bytes, int messages);
+
+// Server streaming: each call asks for `messages` (1,000-255,000, whole thousands) copies of its message.
+void count_workload(struct load* load, size_t bytes, int messages);
+
 // Requests from files in turn; each answer must be byte for byte the one in the file beside it.
 void replay_workload(struct load* load, char** request_files, char** answer_files, int count);
 

@@ -1,0 +1,1 @@
+../../../../../../../Shared/Messages/Generated/footfall_common_v1_common.pb.swift

@@ -1,0 +1,1 @@
+../../../../../../../Shared/Messages/Generated/footfall_profile_v1_profile.pb.swift
