@@ -66,7 +66,11 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
       case .data:
         if let stream = event.stream {
           stream.dataHandled()
-          if let call = call(of: stream) { dataCame(stream, call) }
+          if let call = call(of: stream) {
+            call.pipe.beginBatch()
+            dataCame(stream, call)
+            call.pipe.endBatch()
+          }
         }
       case .closed: if let stream = event.stream { closed(stream, event.code) }
       case .drained: if let stream = event.stream { call(of: stream)?.pipe.outputTaken() }

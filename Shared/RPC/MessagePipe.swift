@@ -53,6 +53,12 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   /// The stream, from its beginning until it is closed.
   // nonisolated(unsafe): touched on the event loop only.
   nonisolated(unsafe) var stream: StreamPointer?
+  /// Whether more messages of the same read are about to be delivered: the reader is resumed once, behind the last.
+  // nonisolated(unsafe): touched on the event loop only.
+  nonisolated(unsafe) private var isBatching = false
+  /// Whether the loop is resuming the handler: what that reads and sends is moved once, when it can go no further.
+  // nonisolated(unsafe): touched on the event loop only.
+  nonisolated(unsafe) private var isResuming = false
 
   /// - Parameters:
   ///   - inboundBytesMax: bytes that one received message may have unpacked.
@@ -175,7 +181,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
         }
         return state.consumed
       }
-      pipe.owner.pipeHasConsumed(pipe, bytes: bytes)
+      if bytes > 0 { pipe.owner.pipeHasConsumed(pipe, bytes: bytes) }
     }
   }
 
@@ -260,7 +266,8 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   private func onLoop(_ work: @escaping @Sendable (MessagePipe) -> Void) {
     if driver.isOnLoop {
-      work(self)
+      // `resuming` does it later, for all messages at once.
+      if !isResuming { work(self) }
     } else {
       driver.execute { work(self) }
     }
@@ -268,18 +275,47 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   // MARK: - The connection's side, on its loop
 
-  /// Takes what waits to be sent; the bytes count as unsent until `outputTaken`.
-  func takeOutput(_ body: (UnsafeRawBufferPointer) -> Void) -> (ended: Bool, bytes: Int) {
-    let (bytes, ended): ([UInt8], Bool) = state.withLock { state in
-      let bytes = state.outbound
-      state.outbound = []
-      state.unsent += bytes.count
-      state.outputScheduled = false
-      return (bytes, state.outboundEnded)
-    }
-    bytes.withUnsafeBytes(body)
-    return (ended, bytes.count)
+  /// Resumes a handler and then moves all that it has read and sent in one go.
+  private func resuming(_ resume: () -> Void) {
+    guard !isResuming else { return resume() }
+    isResuming = true
+    resume()
+    isResuming = false
+    let (consumes, sends) = state.withLock { ($0.consumeScheduled, $0.outputScheduled) }
+    if consumes { scheduleConsume() }
+    if sends { owner.pipeHasOutput(self) }
   }
+
+  /// More than one message may follow: the reader waits for `endBatch`, so that a turn costs one hop and not one for each.
+  func beginBatch() { isBatching = true }
+
+  /// Resumes the reader with what was delivered.
+  func endBatch() {
+    isBatching = false
+    let (reader, message): (CheckedContinuation<Inbound?, any Error>?, Inbound?) = state.withLock {
+      state in
+      guard let reader = state.reader, state.inboundHead < state.inbound.count else { return (nil, nil) }
+      state.reader = nil
+      // The consumption that it may schedule is seen by `resuming`.
+      return (reader, Self.take(&state).0)
+    }
+    if let reader { resuming { reader.resume(returning: message) } }
+  }
+
+  /// Takes what waits to be sent; the bytes count as unsent until `outputTaken`. `body` runs under the lock.
+  func takeOutput(_ body: (UnsafeRawBufferPointer) -> Void) -> (ended: Bool, bytes: Int) {
+    state.withLock { state in
+      let count = state.outbound.count
+      state.outbound.withUnsafeBytes(body)
+      state.outbound.removeAll(keepingCapacity: count <= Self.keptOutputBytesMax)
+      state.unsent += count
+      state.outputScheduled = false
+      return (state.outboundEnded, count)
+    }
+  }
+
+  /// A larger buffer goes back to the allocator once it is sent.
+  private static let keptOutputBytesMax = 32 * 1024
 
   /// Everything that was taken is on its way.
   func outputTaken() {
@@ -289,7 +325,8 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
       defer { state.writers = [] }
       return state.writers
     }
-    for writer in writers { writer.resume() }
+    guard !writers.isEmpty else { return }
+    resuming { for writer in writers { writer.resume() } }
   }
 
   /// A whole message has come. `cost`: its part of the window.
@@ -298,7 +335,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     let (reader, schedule): (CheckedContinuation<Inbound?, any Error>?, Bool) = state.withLock {
       state in
       state.largest = max(state.largest, message.bytes.count)
-      guard let reader = state.reader else {
+      guard !isBatching, let reader = state.reader else {
         state.inbound.append(message)
         state.inboundCosts.append(cost)
         return (nil, false)
@@ -315,8 +352,10 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   /// The peer has ended its side.
   func deliverEnd() {
-    let reader = state.withLock { state in
+    let reader: CheckedContinuation<Inbound?, any Error>? = state.withLock { state in
       state.inboundEnded = true
+      // In a batch its messages come first.
+      guard state.inboundHead == state.inbound.count else { return nil }
       defer { state.reader = nil }
       return state.reader
     }
@@ -329,11 +368,13 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
       state.withLock { state in
         if state.failure == nil { state.failure = error }
         state.outbound = []
+        // In a batch its messages come first.
+        let waits = state.inboundHead == state.inbound.count
         defer {
-          state.reader = nil
+          if waits { state.reader = nil }
           state.writers = []
         }
-        return (state.reader, state.writers)
+        return (waits ? state.reader : nil, state.writers)
       }
     reader?.resume(throwing: error)
     for writer in writers { writer.resume(throwing: error) }

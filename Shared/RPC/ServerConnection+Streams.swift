@@ -6,6 +6,14 @@ extension ServerConnection {
   /// not whole yet open it at once, because only the message limit bounds them.
   func streamDataCame(_ stream: StreamPointer) {
     guard let pipe = pipe(of: stream) else { return }
+    pipe.beginBatch()
+    let error = deliverMessages(stream, pipe)
+    pipe.endBatch()
+    if let error { cut(stream, error) }
+  }
+
+  /// Returns what breaks the call behind the messages that came whole.
+  private func deliverMessages(_ stream: StreamPointer, _ pipe: MessagePipe) -> RPCError? {
     while true {
       let front = MessageFraming.front(
         of: stream.unread, limit: core.limits.messageBytesMax, encoding: encoding(of: stream))
@@ -13,16 +21,17 @@ extension ServerConnection {
       var isPacked = false
       switch front {
       case .failure(let error):
-        return cut(stream, error)
+        return error
       case .incomplete:
         let waiting = stream.unread.count
         if stream.pointee.flags.contains(.remoteEnded) {
-          if waiting == 0 { return pipe.deliverEnd() }
-          let error = RPCError(.internal, "the request ended within a message")
-          return cut(stream, error)
+          if waiting > 0 { return RPCError(.internal, "the request ended within a message") }
+          pipe.deliverEnd()
+          return nil
         }
         stream.pointee.userTouched = now
-        return http2.consume(stream, waiting)
+        http2.consume(stream, waiting)
+        return nil
       case .message(let count): length = count
       case .packed(let count):
         length = count
@@ -32,8 +41,6 @@ extension ServerConnection {
       let message = Array(stream.unread[MessageFraming.prefixBytes..<end])
       stream.skip(end)
       pipe.deliver(message, cost: end, packed: isPacked)
-      // The handler may have run inside `deliver` and answered.
-      guard stream.pointee.userState == CallState.streaming else { return }
     }
   }
 

@@ -1,0 +1,105 @@
+import HTTP2
+import RPC
+import Testing
+
+/// A loop without I/O: everything runs at once, on the thread of the test.
+// @unchecked: one thread only.
+private final class InlineDriver: ConnectionDriver, TaskExecutor, @unchecked Sendable {
+  var isOnLoop: Bool { true }
+  var loopIdentity: ObjectIdentifier { ObjectIdentifier(self) }
+  var taskExecutor: any TaskExecutor { self }
+  func execute(_ work: @escaping @Sendable () -> Void) { work() }
+  func schedule(afterNanoseconds: Int64, _ work: @escaping @Sendable () -> Void) {}
+  func flush() {}
+  func close() {}
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    UnownedJob(job).runSynchronously(on: asUnownedTaskExecutor())
+  }
+}
+
+private struct Observer: ServerObserver {
+  func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {}
+}
+
+private struct Echo: ServiceHandlers {
+  static let serviceName = "a.B"
+  var methodHandlers: [MethodHandler] {
+    [
+      MethodHandler(
+        MethodDescriptor(service: "a.B", method: "C", kind: .bidirectional, access: .open),
+        .streaming { requests, responses, _ in
+          for try await message in requests { try await responses.send(message) }
+        })
+    ]
+  }
+}
+
+/// What a read brings together is handled together.
+@Suite struct StreamBatchTests {
+  private let server: ServerConnection
+  private let client: HTTP2Connection
+
+  init() throws {
+    var limits = ServerLimits()
+    limits.unsentBytesMax = 1_000
+    server = try ServerConnection(
+      core: ServerCore(
+        router: Router([Echo()]), limits: limits, authorizer: OpenAuthorizer(),
+        observer: Observer()),
+      driver: InlineDriver(), peer: "test", memory: SessionMemory())
+    client = try HTTP2Connection(role: .client, memory: SessionMemory())
+  }
+
+  private func begin() throws -> StreamPointer {
+    try #require(
+      client.request([
+        HeaderField(":method", "POST"), HeaderField(":scheme", "http"),
+        HeaderField(":path", "/a.B/C"), HeaderField(":authority", "x"),
+        HeaderField("content-type", "application/grpc"), HeaderField("te", "trailers"),
+      ]))
+  }
+
+  /// Carries what the client sends to the server in one read, and all that comes of it back; how many DATA frames came.
+  private func exchange() throws -> Int {
+    var bytes: [UInt8] = []
+    while let output = client.nextOutput() { bytes += output }
+    try bytes.withUnsafeBytes { try server.receive($0) }
+    var answers: [UInt8] = []
+    while let output = server.http2.nextOutput() {
+      answers += output
+      server.processEvents()
+    }
+    try answers.withUnsafeBytes { try client.receive($0) }
+    while let event = client.nextEvent() { event.stream?.dataHandled() }
+    return Self.dataFrames(answers)
+  }
+
+  private static func dataFrames(_ bytes: [UInt8]) -> Int {
+    var (count, at) = (0, 0)
+    while at + 9 <= bytes.count {
+      if bytes[at + 3] == 0 { count += 1 }
+      at += 9 + bytes[at..<(at + 3)].reduce(0) { $0 << 8 | Int($1) }
+    }
+    return count
+  }
+
+  @Test func `the answers to the messages of one read leave in one frame, in order`() throws {
+    let stream = try begin()
+    _ = try exchange()
+    for number in 0..<100 { [UInt8(number)].withUnsafeBytes { stream.writeMessage($0) } }
+    client.resume(stream)
+    #expect(try exchange() == 1)
+    #expect(Array(stream.unread) == (0..<100).flatMap { [0, 0, 0, 0, 1, UInt8($0)] })
+  }
+
+  @Test func `a handler that has sent its bound goes on as its answers leave`() throws {
+    let stream = try begin()
+    let message = [UInt8](repeating: 7, count: 300)
+    for _ in 0..<20 { message.withUnsafeBytes { stream.writeMessage($0) } }
+    client.endBody(stream)
+    #expect(try exchange() > 1)
+    #expect(stream.unread.count == 20 * 305)
+    #expect(stream.pointee.flags.contains(.remoteEnded))
+  }
+}
