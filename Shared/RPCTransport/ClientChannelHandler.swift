@@ -9,7 +9,7 @@ final class ClientChannelHandler: ChannelInboundHandler {
 
   private let connection: ClientConnection
   private let driver: ChannelDriver
-  private var output = OutputWriter()
+  private var output = OutputWriter(OutputBuffer())
   private var failure: String?
   private var timer: Scheduled<Void>?
 

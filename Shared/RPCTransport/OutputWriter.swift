@@ -7,23 +7,35 @@ internal import NIOCore
   internal import Darwin
 #endif
 
+/// Where output is gathered: one for all connections of a loop, so that one that idles holds no buffer. Used on the loop only.
+final class OutputBuffer {
+  var bytes = ByteBuffer()
+}
+
 /// Copies nghttp2's output into large buffers: one write and one flush per turn instead of one per frame.
 struct OutputWriter {
   /// Room for several frames; a frame is at most 16 KiB and nine bytes.
   private static let bufferBytes = 64 * 1024
   private static let frameBytesMax = 16 * 1024 + 9 + 256
 
-  private var buffer = ByteBuffer()
+  /// Less than this leaves in a buffer of its own size: where the socket does not take it, it waits without the rest of the
+  /// large one.
+  private static let copiedBytesMax = 4 * 1024
+
+  private let shared: OutputBuffer
+
   /// Bytes given to the channel so far.
   private(set) var bytes = 0
+
+  init(_ shared: OutputBuffer) { self.shared = shared }
 
   /// Writes what waits, as long as the socket takes it. Returns whether anything was written.
   mutating func write(_ http2: HTTP2Connection, to context: ChannelHandlerContext) -> Bool {
     var wrote = false
     while context.channel.isWritable, let first = http2.nextOutput() {
       // The storage is reused once the channel has let go of it.
-      var filled = buffer
-      buffer = ByteBuffer()
+      var filled = shared.bytes
+      shared.bytes = ByteBuffer()
       filled.clear()
       filled.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.bufferBytes) { room in
         var count = 0
@@ -37,8 +49,9 @@ struct OutputWriter {
         return count
       }
       bytes &+= filled.readableBytes
-      context.write(NIOAny(filled), promise: nil)
-      buffer = filled
+      let small = filled.readableBytes <= Self.copiedBytesMax
+      context.write(NIOAny(small ? ByteBuffer(bytes: filled.readableBytesView) : filled), promise: nil)
+      shared.bytes = filled
       wrote = true
     }
     return wrote

@@ -12,7 +12,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
   private let resources: LoopResources
   private let registry: ConnectionRegistry
   private var connection: ServerConnection?
-  private var output = OutputWriter()
+  private var output: OutputWriter
   private var context: ChannelHandlerContext?
   /// What the socket has taken, at the last look; all of `output.bytes`: nothing waited.
   private var delivered = 0
@@ -23,6 +23,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
     self.core = core
     self.resources = resources
     self.registry = registry
+    output = OutputWriter(resources.output)
     driver = ChannelDriver(resources)
   }
 
