@@ -256,6 +256,7 @@ static bool read_block(struct connection* c, const uint8_t* bytes, size_t length
 }
 
 static uint64_t answers_due(const struct load* load) {
+  if (load->grpc_status != 0) return 0;
   return load->workload.answers > 0 ? load->workload.answers : 1;
 }
 
@@ -277,11 +278,11 @@ static bool headers_came(struct load* load, struct connection* c, uint64_t now) 
     if (http != 200) load_note(load, "stream %u: HTTP status %d", c->block_stream, http);
   }
   if (c->block_ends_stream) {
-    if (grpc != 0) {
+    if (grpc != load->grpc_status) {
       load_note(load, "stream %u: grpc-status %d %s", c->block_stream, grpc, message);
     }
     bool whole = lane->message_bytes == 0 && lane->answered == answers_due(load);
-    finish(load, c, lane, grpc == 0 && lane->head_good && whole && lane->good, now);
+    finish(load, c, lane, grpc == load->grpc_status && lane->head_good && whole && lane->good, now);
   }
   return true;
 }

@@ -88,6 +88,8 @@ struct latencies {
 struct load {
   const char *host, *path, *token;
   int port, connections, lanes;
+  // What every call must end with. Other than 0: without a message.
+  int grpc_status;
   uint64_t calls_max, deadline_ns;
   // The most that a request takes.
   size_t request_bytes;

@@ -7,7 +7,7 @@
 //   load collect --app ID --run NAME --users N --batch-events N --calls N [--days N]
 //
 // with --port P --path /package.Service/Method [--host 127.0.0.1] [--token SECRET] [--connections 10] [--lanes 100]
-// and --calls N or --seconds S.
+// and --calls N or --seconds S. --status N: every call must fail with this grpc-status.
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,7 +31,8 @@ static const struct option names[] = {
   {"port", 1, 0, 'p'}, {"path", 1, 0, 'u'}, {"host", 1, 0, 'h'}, {"token", 1, 0, 't'}, {"connections", 1, 0, 'c'},
   {"lanes", 1, 0, 'l'}, {"calls", 1, 0, 'n'}, {"seconds", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"request", 1, 0, 'q'},
   {"answer", 1, 0, 'a'}, {"app", 1, 0, 'A'}, {"run", 1, 0, 'R'}, {"users", 1, 0, 'U'}, {"batch-events", 1, 0, 'B'},
-  {"days", 1, 0, 'D'}, {"messages", 1, 0, 'm'}, {0}};
+  {"days", 1, 0, 'D'}, {"messages", 1, 0, 'm'},
+  {"status", 1, 0, 'S'}, {0}};
 
 static void usage(const char* complaint) {
   fprintf(stderr, "load: %s\n", complaint);
@@ -64,6 +65,7 @@ static void parse(int count, char** arguments, struct load* load, struct options
       case 'U': options->collect.users = atoi(optarg); break;
       case 'B': options->collect.batch_events = atoi(optarg); break;
       case 'm': options->messages = atoi(optarg); break;
+      case 'S': load->grpc_status = atoi(optarg); break;
       case 'D': options->collect.days = atoi(optarg); break;
       default: usage("unknown option");
     }

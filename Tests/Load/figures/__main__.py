@@ -10,20 +10,22 @@ import grpc
 
 from footfall_tests.suite import Messages
 
-from . import rpc, services
+from . import connections, counted, rpc, services, soak
 from .client import Wrong
 
 RUNS = {
     "rpc": rpc.run, "ingest": services.ingest, "query": services.query, "live": services.live,
-    "profile": services.profile, "memory": services.memory,
+    "profile": services.profile, "memory": services.memory, "connections": connections.run,
 }
+# Not a part of `all`: they have their own length or their own tools.
+ALONE = {"counted": counted.run, "soak": soak.run}
 
 
 class World:
     """A folder for the runs, and the generated messages."""
 
-    def __init__(self, keep):
-        self.keep = keep
+    def __init__(self, keep, seconds):
+        self.keep, self.seconds = keep, seconds
         self.folder = tempfile.mkdtemp(prefix="footfall-load-")
         self.messages = Messages()
 
@@ -37,17 +39,18 @@ class World:
 
 def main():
     parser = argparse.ArgumentParser(prog="Tests/Load/run")
-    parser.add_argument("name", choices=list(RUNS) + ["all"])
+    parser.add_argument("name", choices=list(RUNS) + list(ALONE) + ["all"])
     parser.add_argument("--short", action="store_true", help="a few seconds, for correctness")
     parser.add_argument("--keep", action="store_true", help="keeps data folders and logs")
+    parser.add_argument("--seconds", type=int, default=0, help="how long to soak")
     options = parser.parse_args()
-    world = World(options.keep)
+    world = World(options.keep, options.seconds)
     passed = failed = 0
     try:
         for name in RUNS if options.name == "all" else [options.name]:
             begin = time.monotonic()
             try:
-                RUNS[name](world, options.short)
+                (RUNS | ALONE)[name](world, options.short)
                 passed += 1
             except (Wrong, AssertionError, RuntimeError, grpc.RpcError) as error:
                 failed += 1
