@@ -13,6 +13,11 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// Tests/Fuzz/run: the folder of libFuzzer's library. Without it nothing of fuzzing is built.
+let fuzzerFolder = Context.environment["FOOTFALL_FUZZ"]
+/// Counts which edges an input takes.
+let instrumented: [SwiftSetting] = fuzzerFolder == nil ? [] : [.unsafeFlags(["-sanitize=fuzzer"])]
+
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -78,9 +83,12 @@ let package = Package(
       name: "CZlib", path: "Shared/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // One HTTP/2 connection as bytes in, events out. No I/O. The only target that knows nghttp2.
     .target(
-      name: "HTTP2", dependencies: ["CNghttp2"], path: "Shared/HTTP2", swiftSettings: settings),
+      name: "HTTP2", dependencies: ["CNghttp2"], path: "Shared/HTTP2",
+      swiftSettings: settings + instrumented),
     // gRPC without sockets: status, metadata, deadlines, framing, routing, handlers, call objects.
-    .target(name: "RPC", dependencies: ["CZlib", "HTTP2"], path: "Shared/RPC", swiftSettings: settings),
+    .target(
+      name: "RPC", dependencies: ["CZlib", "HTTP2"], path: "Shared/RPC",
+      swiftSettings: settings + instrumented),
     // TCP server and client over SwiftNIO: connections, flow control, draining, limits.
     .target(
       name: "RPCTransport",
@@ -150,6 +158,14 @@ let package = Package(
         dependencies: ["Messages", "RPC", "RPCTransport", "ServiceKit", logging, protobuf],
         path: "Tests/Load/MethodServer", swiftSettings: settings),
 
+      // What the fuzzers run, without a fuzzer: their kept inputs are replayed as a test.
+      .target(
+        name: "FuzzEntries", dependencies: ["HTTP2", "RPC"], path: "Tests/Fuzz/Entries",
+        swiftSettings: settings + instrumented),
+      .testTarget(
+        name: "FuzzReplayTests", dependencies: ["FuzzEntries"], path: "Tests/Fuzz/Replay",
+        swiftSettings: settings),
+
       suite("HTTP2", in: "Shared", ["HTTP2"]),
       suite("RPC", in: "Shared", ["RPC", "HTTP2"]),
       suite("RPCTransport", in: "Shared", ["HTTP2", "RPCTransport", "RPC", logging]),
@@ -176,3 +192,15 @@ let package = Package(
       ]),
     ]
 )
+
+if let fuzzerFolder {
+  package.targets.append(
+    // libFuzzer over one of the entries.
+    .executableTarget(
+      name: "Fuzzer", dependencies: ["FuzzEntries"], path: "Tests/Fuzz/Fuzzer",
+      swiftSettings: settings,
+      linkerSettings: [
+        .unsafeFlags(["-L\(fuzzerFolder)", "-lclang_rt.fuzzer_no_main-x86_64"]),
+        .linkedLibrary("stdc++"),
+      ]))
+}
