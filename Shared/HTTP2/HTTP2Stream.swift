@@ -246,12 +246,12 @@ extension UnsafeMutablePointer where Pointee == HTTP2Stream {
     let end = position &+ Int(block.length)
     let base = UnsafeRawPointer(pointee.headers)
     while position < end {
-      let name = HeaderName(rawValue: base.load(fromByteOffset: position, as: UInt8.self))
+      let name = base.load(fromByteOffset: position, as: HeaderName.self)
       let nameLength = Int(base.loadUnaligned(fromByteOffset: position &+ 2, as: UInt16.self))
       let valueLength = Int(base.loadUnaligned(fromByteOffset: position &+ 4, as: UInt16.self))
       let start = base + position + 6
       body(
-        name.unsafelyUnwrapped, UnsafeRawBufferPointer(start: start, count: nameLength),
+        name, UnsafeRawBufferPointer(start: start, count: nameLength),
         UnsafeRawBufferPointer(start: start + nameLength, count: valueLength))
       position &+= 6 &+ nameLength &+ valueLength
     }

@@ -181,7 +181,7 @@ final class SessionCallbacks: @unchecked Sendable {
     let known = HeaderName.classify(name, nameLength)
     let keptName = known == .custom ? nameLength : 0
     var prefix = (
-      known.rawValue, UInt8(0), UInt16(truncatingIfNeeded: keptName),
+      known, UInt8(0), UInt16(truncatingIfNeeded: keptName),
       UInt16(truncatingIfNeeded: valueLength)
     )
     let count = 6 &+ keptName &+ valueLength

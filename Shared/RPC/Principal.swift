@@ -22,7 +22,7 @@ package final class Principal: Sendable {
   }
 
   /// `admin` holds every scope.
-  package func holds(_ scope: String) -> Bool { scopes.contains("admin") || scopes.contains(scope) }
+  package func holds(_ scope: String) -> Bool { scopes.contains(scope) || scopes.contains("admin") }
 }
 
 /// Decides who a caller is and whether it may call a method.

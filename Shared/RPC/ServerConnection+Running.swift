@@ -49,7 +49,12 @@ extension ServerConnection {
       } catch {
         result = .failure(self.answer(to: error, of: routed))
       }
-      self.onLoop { $0.complete(streamID, result, response: response) }
+      // Without a closure, which would be an allocation, where the handler has stayed on its loop.
+      if self.driver.isOnLoop {
+        self.complete(streamID, result, response: response)
+      } else {
+        self.driver.execute { self.complete(streamID, result, response: response) }
+      }
     }
   }
 

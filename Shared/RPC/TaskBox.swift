@@ -1,7 +1,7 @@
 internal import Synchronization
 
 /// A task that may be cancelled before it has been stored.
-final class TaskBox: Sendable {
+struct TaskBox: ~Copyable, Sendable {
   private struct State {
     var task: Task<Void, Never>?
     var cancelled = false
@@ -11,7 +11,7 @@ final class TaskBox: Sendable {
 
   /// Starts at once, on the caller's thread, until the first suspension: no hop for handlers that do not wait.
   func start(on executor: any TaskExecutor, _ body: @escaping @Sendable () async -> Void) {
-    let task = Task.immediate(executorPreference: executor) { await body() }
+    let task = Task.immediate(executorPreference: executor, operation: body)
     let cancelled = state.withLock { state in
       state.task = task
       return state.cancelled
@@ -21,7 +21,7 @@ final class TaskBox: Sendable {
 
   /// Starts on the global pool: for work that would hold an event loop up.
   func startElsewhere(_ body: @escaping @Sendable () async -> Void) {
-    let task = Task.detached { await body() }
+    let task = Task.detached(operation: body)
     let cancelled = state.withLock { state in
       state.task = task
       return state.cancelled
