@@ -102,6 +102,13 @@ struct PeerConduct {
     if windowUpdatesDue < Self.windowUpdatesDueMax { windowUpdatesDue &+= 2 }
   }
 
+  /// A request has come. gRPC's C core opens a stream's window, and the connection's, when it begins to wait for an answer, and
+  /// again when it gives up: calls that end without a byte of ours bring some updates each.
+  @inline(__always)
+  mutating func requestCame() {
+    if windowUpdatesDue < Self.windowUpdatesDueMax { windowUpdatesDue &+= 4 }
+  }
+
   /// gRFC A8: a PING sooner than permitted after the last one is a strike, unless calls have been answered between them.
   mutating func pingCame(liveStreams: Int) -> Bool {
     let now = MonotonicNanoseconds.now

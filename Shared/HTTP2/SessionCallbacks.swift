@@ -151,6 +151,7 @@ final class SessionCallbacks: @unchecked Sendable {
     if state.pointee.isServer,
       frame.unsafelyUnwrapped.pointee.headers.cat == NGHTTP2_HCAT_REQUEST
     {
+      state.pointee.conduct.requestCame()
       let stream = state.pointee.connection.takeStream()
       stream.pointee.reset(id: header.stream_id)
       nghttp2_session_set_stream_user_data(session, header.stream_id, stream)

@@ -3,11 +3,12 @@ internal import NIOCore
 internal import RPC
 
 /// What all connections of one event loop share.
-// @unchecked: `memory`, `output`, `ticking` and `ticker` are used on the loop only; the rest is immutable.
+// @unchecked: `memory`, `input`, `output`, `ticking` and `ticker` are used on the loop only; the rest is immutable.
 final class LoopResources: @unchecked Sendable {
   let loop: any EventLoop
   let executor: LoopTaskExecutor
   let memory = SessionMemory()
+  let input = ReadBuffer()
   let output = OutputBuffer()
   /// Connections whose timers are looked at, each at its `tickIndex`.
   private var ticking: [ServerChannelHandler] = []

@@ -61,9 +61,6 @@ package final class RPCServer: Sendable {
       .serverChannelOption(.backlog, value: 1_024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .childChannelOption(
-        .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 * 1024)
-      )
       .childChannelOption(.maxMessagesPerRead, value: 1)
       .childChannelOption(
         .writeBufferWaterMark, value: .init(low: 64 * 1024, high: 512 * 1024)
@@ -78,6 +75,8 @@ package final class RPCServer: Sendable {
           guard let resources = resources[ObjectIdentifier(channel.eventLoop)] else {
             preconditionFailure("a channel of a foreign event loop")
           }
+          try channel.syncOptions?.setOption(
+            .recvAllocator, value: SharedReadAllocator(resources.input))
           try channel.pipeline.syncOperations.addHandler(
             ServerChannelHandler(core: core, resources: resources, registry: registry))
         }

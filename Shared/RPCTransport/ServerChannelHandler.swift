@@ -13,6 +13,8 @@ final class ServerChannelHandler: ChannelInboundHandler {
   private let registry: ConnectionRegistry
   private var connection: ServerConnection?
   private var output: OutputWriter
+  /// See `SharedReadAllocator`.
+  private var firstRead: ByteBuffer?
   private var context: ChannelHandlerContext?
   /// What the socket has taken, at the last look; all of `output.bytes`: nothing waited.
   private var delivered = 0
@@ -66,7 +68,9 @@ final class ServerChannelHandler: ChannelInboundHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     guard let connection, !connection.mustClose else { return }
     let buffer = unwrapInboundIn(data)
+    if firstRead == nil { firstRead = buffer }
     driver.isReading = true
+    defer { resources.input.give(buffer) }
     do {
       try buffer.withUnsafeReadableBytes { bytes throws(HTTP2Error) in
         try connection.receive(bytes)

@@ -61,12 +61,13 @@ enum Codings {
   /// The input taken as base64: where Foundation takes it too, both must agree; it wants padding, and zeros behind the last byte.
   private static func decode(_ text: [UInt8]) {
     let decoded = text.withUnsafeBytes { HeaderCoding.base64Decode($0) }
-    if text.count % 4 == 0, let other = Data(base64Encoded: Data(text)) {
+    var body = text[...]
+    while body.last == 61, text.count - body.count < 2 { body = body.dropLast() }
+    // Foundation takes padding in the midst of the text ("AA=A"), which is no base64.
+    if text.count % 4 == 0, !body.contains(61), let other = Data(base64Encoded: Data(text)) {
       precondition(decoded == Array(other), "base64 is decoded otherwise by Foundation")
     }
     guard let decoded else { return }
-    var body = text[...]
-    while body.last == 61, text.count - body.count < 2 { body = body.dropLast() }
     let again = HeaderCoding.base64Encode(decoded)
     precondition(
       again.count == body.count && again.dropLast() == Array(body.dropLast())[...],

@@ -34,4 +34,5 @@ final class InlineDriver: ConnectionDriver, @unchecked Sendable {
 
 struct SilentObserver: ServerObserver {
   func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {}
+  func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String) {}
 }

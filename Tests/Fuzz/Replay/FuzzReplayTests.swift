@@ -2,8 +2,9 @@ import Foundation
 import FuzzEntries
 import Testing
 
-/// The kept inputs of the fuzzers, and what breaks when they or their neighbours are cut or changed.
-@Suite struct FuzzReplayTests {
+/// The kept inputs of the fuzzers, and what breaks when they or their neighbours are cut or changed. One at a time: the entries
+/// share memory as the connections of one loop do.
+@Suite(.serialized) struct FuzzReplayTests {
   private static let corpus = URL(filePath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appending(path: "corpus")
 

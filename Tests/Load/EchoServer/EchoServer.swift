@@ -61,7 +61,17 @@ struct EchoService: ServiceHandlers {
 @main
 struct EchoServer {
   /// Echoes on the port of the first argument (0: any free one) with the event loops of the second, until SIGTERM.
-  static func main() async throws {
+  static func main() {
+    // The main thread waits instead of leaving itself to Dispatch, which valgrind does not survive.
+    let finished = DispatchSemaphore(value: 0)
+    Task.detached {
+      do { try await serve() } catch { fatalError("\(error)") }
+      finished.signal()
+    }
+    finished.wait()
+  }
+
+  private static func serve() async throws {
     let arguments = CommandLine.arguments
     let port = arguments.count > 1 ? Int(arguments[1]) ?? 0 : 0
     let loops = arguments.count > 2 ? Int(arguments[2]) ?? 1 : 1

@@ -1,6 +1,7 @@
 // The server of the RPC load test's full method: what every method of the services passes through. A token of ServiceKit's
 // table is checked for the method's scope, the call is counted, and generated types are decoded and encoded.
 
+import Dispatch
 import Foundation
 import Glibc
 import Logging
@@ -56,7 +57,17 @@ struct LoopService: ServiceHandlers {
 @main
 struct MethodServer {
   /// Serves on the port of the first argument with one event loop and prints a token that may call.
-  static func main() async throws {
+  static func main() {
+    // The main thread waits instead of leaving itself to Dispatch, which valgrind does not survive.
+    let finished = DispatchSemaphore(value: 0)
+    Task.detached {
+      do { try await serve() } catch { fatalError("\(error)") }
+      finished.signal()
+    }
+    finished.wait()
+  }
+
+  private static func serve() async throws {
     let port = CommandLine.arguments.count > 1 ? Int(CommandLine.arguments[1]) ?? 0 : 0
     let (tokens, secret) = try token()
     let server = RPCServer(

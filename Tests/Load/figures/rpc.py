@@ -12,6 +12,7 @@ ECHO, FULL, FULL_LOOP = "/echo.Echo/Unary", "/footfall.profile.v1.UserProfile/Ge
 COUNTED_CALLS = 50_000
 # Requests of a full method, in turn.
 REQUESTS = 64
+PEERS = {"c-echo", "grpc-cpp-echo", "grpc-swift-echo"}
 PEER_TOKEN = "ff_peer_" + "x" * 43
 
 
@@ -167,8 +168,7 @@ def run(world, short):
     rounds, seconds = (1, 0.5) if short else (5, 2)
     servers = Servers(world.folder)
     wanted = measurements(world)
-    needed = {"c-echo", "grpc-cpp-echo", "grpc-swift-echo"}
-    missing = needed - {one.kind for one in wanted.values()}
+    missing = PEERS - {one.kind for one in wanted.values()}
     check(not missing or short, f"not built: {', '.join(sorted(missing))}")
     check_answers(wanted, servers)
     for _ in range(rounds):

@@ -20,6 +20,7 @@ private final class InlineDriver: ConnectionDriver, TaskExecutor, @unchecked Sen
 
 private struct Observer: ServerObserver {
   func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {}
+  func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String) {}
 }
 
 private struct Echo: ServiceHandlers {
