@@ -150,7 +150,7 @@ let package = Package(
 
       // The server of the RPC load test.
       .executableTarget(
-        name: "EchoServer", dependencies: ["RPC", "RPCTransport", logging],
+        name: "EchoServer", dependencies: ["HTTP2", "RPC", "RPCTransport", logging],
         path: "Tests/Load/EchoServer", swiftSettings: settings),
       // The same for a full method: token, scope, figures, generated types.
       .executableTarget(

@@ -29,18 +29,14 @@ package final class Admission: Sendable {
   /// Calls that run now.
   package var runningCalls: Int { running.load(ordering: .relaxed) }
 
-  /// Whether one more call may run. Takes nothing: several threads may each let one in beyond the bound.
+  /// Whether so many calls run that `admits` has to be asked. One load.
   @inline(__always)
+  var isCrowded: Bool { running.load(ordering: .relaxed) >= fairFrom }
+
+  /// Whether one more call may run. Takes nothing: several threads may each let one in beyond the bound.
   func admits(_ priority: MethodDescriptor.Priority, _ principal: Principal) -> Bool {
     let now = running.load(ordering: .relaxed)
     guard now >= fairFrom else { return true }
-    return admitsCrowded(now, priority, principal)
-  }
-
-  @inline(never)
-  private func admitsCrowded(
-    _ now: Int, _ priority: MethodDescriptor.Priority, _ principal: Principal
-  ) -> Bool {
     guard now < boundsByPriority[priority.rawValue] else { return false }
     guard priority != .critical, let slot = principal.admissionSlot else { return true }
     return byApp[slot].value < perAppMax

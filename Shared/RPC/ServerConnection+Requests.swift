@@ -69,7 +69,8 @@ extension ServerConnection {
   func overload(_ stream: StreamPointer, _ routed: RoutedMethod) -> RPCError? {
     if running.count < core.limits.runningHandlersMax,
       http2.unsentBytes <= core.limits.connectionUnsentBytesMax,
-      core.admission.admits(routed.descriptor.priority, principal(of: stream))
+      !core.admission.isCrowded
+        || core.admission.admits(routed.descriptor.priority, principal(of: stream))
     {
       return nil
     }

@@ -82,7 +82,7 @@ private func text(_ stream: StreamPointer) -> String { String(decoding: stream.u
 
   @Test func `headers beyond the bound are marked and not kept`() throws {
     var limits = HTTP2Limits()
-    limits.headerFieldsMax = 10
+    limits.headerFieldsMax = 15
     let pair = try Pair(server: limits)
     let many = (0..<20).map { HeaderField("x-\($0)", "y") }
     _ = try #require(pair.client.request(request + many))
@@ -91,7 +91,7 @@ private func text(_ stream: StreamPointer) -> String { String(decoding: stream.u
     #expect(stream.pointee.flags.contains(.headersOverflowed))
     var kept = 0
     stream.forEachHeader(in: stream.pointee.firstBlock) { _, _, _ in kept += 1 }
-    #expect(kept <= 10)
+    #expect(kept <= 15)
   }
 
   @Test func `header bytes beyond the bound are marked`() throws {

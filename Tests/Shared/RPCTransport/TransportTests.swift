@@ -52,6 +52,26 @@ struct ProbeService: ServiceHandlers {
         }),
       MethodHandler(Self.dropped, .loop { _ = $0.park() }),
       MethodHandler(Self.broken, .unary { _, _ in throw Bug() }),
+      MethodHandler(
+        MethodDescriptor(
+          service: Self.serviceName, method: "Critical", kind: .unary, access: .open, priority: .critical),
+        .loop { $0.reply($0.message) }),
+      MethodHandler(
+        Self.method("LongError", .unary),
+        .loop {
+          $0.fail(
+            RPCError(
+              .failedPrecondition, String(repeating: "ö", count: 20_000),
+              details: [UInt8](repeating: 1, count: 9_000)))
+        }),
+      MethodHandler(
+        Self.method("Alternating", .bidirectional),
+        .streaming { requests, responses, context in
+          context.response.addInitial("x-first", "yes")
+          for try await message in requests {
+            for compress in [true, false, true] { try await responses.send(message, compress: compress) }
+          }
+        }),
       MethodHandler(Self.guarded, .loop { $0.reply($0.message) }),
       MethodHandler(
         Self.stream,

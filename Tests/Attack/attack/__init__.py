@@ -1,0 +1,1 @@
+"""Attacks on HTTP/2 by raw frames: see Tests/Attack/run."""

@@ -1,0 +1,343 @@
+import HTTP2
+import Logging
+import RPC
+import RPCTransport
+import Testing
+
+private let echo = "/probe.Probe/Echo"
+private let gzip = [HeaderField("grpc-encoding", "gzip")]
+private let takesGzip = [HeaderField("grpc-accept-encoding", "identity,deflate,gzip")]
+
+private func pack(_ bytes: [UInt8]) -> [UInt8] { bytes.withUnsafeBytes { Gzip.pack($0) } }
+
+private func withRawClient(
+  _ limits: ServerLimits = ServerLimits(), _ body: (RawClient, RPCServer) async throws -> Void
+) async throws {
+  let server = RPCServer(
+    configuration: ServerConfiguration(port: 0, limits: limits), services: [ProbeService()],
+    authorizer: DenyingAuthorizer(), logger: Logger(label: "test"))
+  let port = try await server.start()
+  do {
+    try await body(RawClient(port: port), server)
+  } catch {
+    await server.shutdown(graceMilliseconds: 0)
+    throw error
+  }
+  await server.shutdown(graceMilliseconds: 0)
+}
+
+@Suite(.serialized) struct RequestRulesTests {
+  @Test(arguments: ["Echo", "EchoAsync", "Later", "Stream"])
+  func `a message packed with gzip is taken`(_ method: String) async throws {
+    let message = [UInt8](repeating: 7, count: 50_000)
+    try await withRawClient { client, _ in
+      let answer = try client.call(
+        "/probe.Probe/\(method)", gzip, body: RawClient.framed(pack(message), flag: 1))
+      #expect(answer.status == 0)
+      #expect(answer.message == message)
+      #expect(answer.fields["grpc-encoding"] == nil)
+      #expect(answer.fields["grpc-accept-encoding"] == "identity,gzip")
+    }
+  }
+
+  @Test func `a plain message of a call with gzip is taken`() async throws {
+    try await withRawClient { client, _ in
+      let answer = try client.call(echo, gzip, body: RawClient.framed([1, 2]))
+      #expect(answer.message == [1, 2])
+    }
+  }
+
+  @Test(arguments: [
+    ([], 1 as UInt8, [1, 2, 3] as [UInt8], StatusCode.internal),
+    ([HeaderField("grpc-encoding", "identity")], 1, [1, 2, 3], .internal),
+    (gzip, 2, [1, 2, 3], .internal), ([], 255, [1], .internal),
+    (gzip, 1, [1, 2, 3], .internal),
+    (gzip, 1, Array(pack([UInt8](repeating: 1, count: 9_000)).dropLast(3)), .internal),
+    (gzip, 1, pack([UInt8](repeating: 0, count: 4 << 20 | 1)), .resourceExhausted),
+    ([HeaderField("grpc-encoding", "snappy")], 0, [1], .unimplemented),
+  ] as [([HeaderField], UInt8, [UInt8], StatusCode)])
+  func `a message that is packed wrongly is refused`(
+    _ fields: [HeaderField], _ flag: UInt8, _ message: [UInt8], _ code: StatusCode
+  ) async throws {
+    try await withRawClient { client, _ in
+      for path in [echo, "/probe.Probe/Stream"] {
+        let answer = try client.call(path, fields, body: RawClient.framed(message, flag: flag))
+        #expect(answer.status == code.rawValue)
+        if code == .unimplemented {
+          #expect(answer.fields["grpc-accept-encoding"] == "identity,gzip")
+        }
+      }
+      #expect(try client.call(echo, body: RawClient.framed([1])).status == 0)
+    }
+  }
+
+  @Test func `a few kilobytes do not unpack to megabytes`() async throws {
+    var limits = ServerLimits()
+    limits.messageBytesMax = 64 << 20
+    try await withRawClient(limits) { client, _ in
+      let bomb = pack([UInt8](repeating: 0, count: 8 << 20))
+      let answer = try client.call(echo, gzip, body: RawClient.framed(bomb, flag: 1))
+      #expect(answer.status == StatusCode.resourceExhausted.rawValue)
+    }
+  }
+
+  @Test(arguments: ["Echo", "EchoAsync", "Later", "Stream"])
+  func `an answer is packed where the client takes it and a setting asks`(_ method: String) async throws {
+    var limits = ServerLimits()
+    limits.compressResponsesFromBytes = 1_000
+    let message = [UInt8](repeating: 9, count: 20_000)
+    try await withRawClient(limits) { client, _ in
+      let path = "/probe.Probe/\(method)"
+      let packed = try client.call(path, takesGzip, body: RawClient.framed(message))
+      #expect(packed.fields["grpc-encoding"] == "gzip")
+      #expect(packed.body.first == 1)
+      #expect(try packed.message.withUnsafeBytes { try Gzip.unpack($0, limit: 1 << 20) } == message)
+      let plain = try client.call(path, body: RawClient.framed(message))
+      #expect(plain.fields["grpc-encoding"] == nil)
+      #expect(plain.message == message)
+      let small = try client.call(path, takesGzip, body: RawClient.framed([1]))
+      #expect(small.body.first == 0)
+    }
+  }
+
+  @Test func `a stream packs the messages that its handler asks for`() async throws {
+    try await withRawClient { client, _ in
+      let message = [UInt8](repeating: 9, count: 100)
+      for (fields, flags) in [(takesGzip, [1, 0, 1] as [UInt8]), ([], [0, 0, 0])] {
+        let answer = try client.call(
+          "/probe.Probe/Alternating", fields, body: RawClient.framed(message))
+        #expect(answer.status == 0)
+        var rest = answer.body[...]
+        var seen: [UInt8] = []
+        while rest.count >= 5 {
+          let bytes = Array(rest)
+          seen.append(bytes[0])
+          rest = rest.dropFirst(5 + bytes[1..<5].reduce(0) { $0 << 8 | Int($1) })
+        }
+        #expect(seen == flags)
+        #expect(answer.fields["x-first"] == "yes")
+        #expect(answer.fields["grpc-encoding"] == (fields.isEmpty ? nil : "gzip"))
+      }
+    }
+  }
+
+  @Test(arguments: [
+    (":method", "GET", "405"), (":method", "PUT", "405"), ("content-type", "text/plain", "415"),
+    ("content-type", "application/grpc+json", "415"), ("content-type", "application/grpcx", "415"),
+  ])
+  func `what is not gRPC gets a plain status`(
+    _ name: String, _ value: String, _ status: String
+  ) async throws {
+    try await withRawClient { client, _ in
+      let fields = RawClient.fields(echo).map { field in
+        String(decoding: field.name, as: UTF8.self) == name ? HeaderField(name, value) : field
+      }
+      let answer = try client.wait(for: client.begin(fields, []))
+      #expect(answer.fields[":status"] == status)
+      #expect(answer.status == nil)
+    }
+  }
+
+  @Test(arguments: ["/probe.Probe/Echo/", "//probe.Probe/Echo", "/probe.Probe", "/", "/probe.Probe/echo", "/probe.Probe/Guarded%20"])
+  func `a path that is no method's is UNIMPLEMENTED before any question of a token`(
+    _ path: String
+  ) async throws {
+    try await withRawClient { client, _ in
+      #expect(try client.call(path, body: RawClient.framed([])).status == 12)
+    }
+  }
+
+  @Test(arguments: ["Bearer ", "Bearer", " ", "Bearer wrong "])
+  func `a token that is empty or ends in blanks is UNAUTHENTICATED`(_ value: String) async throws {
+    try await withRawClient { client, _ in
+      let answer = try client.call(
+        "/probe.Probe/Guarded", [HeaderField("authorization", value)], body: RawClient.framed([]))
+      #expect(answer.status == StatusCode.unauthenticated.rawValue)
+    }
+  }
+
+  @Test func `a request without te is served and counted`() async throws {
+    try await withRawClient { client, server in
+      let fields = RawClient.fields(echo).filter { $0.name != Array("te".utf8) }
+      let answer = try client.wait(for: client.begin(fields, RawClient.framed([1])))
+      #expect(answer.status == 0)
+      #expect(server.statistics.connections.requestsWithoutTECount == 1)
+    }
+  }
+
+  @Test(arguments: [([], 12), ([1, 2, 3], 13), (RawClient.framed([1]) + RawClient.framed([2]), 12)] as [([UInt8], Int)])
+  func `a unary call takes one whole message`(_ body: [UInt8], _ status: Int) async throws {
+    try await withRawClient { client, _ in
+      #expect(try client.call(echo, body: body).status == status)
+    }
+  }
+
+  @Test func `a content-length that is not what comes ends the stream`() async throws {
+    try await withRawClient { client, _ in
+      let length = HeaderField("content-length", "3")
+      let answer = try client.call(echo, [length], body: RawClient.framed([1, 2, 3]))
+      #expect(answer.status == nil)
+      #expect(answer.code == HTTP2ErrorCode.protocolError)
+      let right = try client.call(
+        echo, [HeaderField("content-length", "8")], body: RawClient.framed([1, 2, 3]))
+      #expect(right.status == 0)
+    }
+  }
+
+  @Test func `headers over a limit are refused, and a peer that goes on is cut`() async throws {
+    try await withRawClient { client, server in
+      let many = (0..<70).map { HeaderField("x-\($0)", "y") }
+      #expect(try client.call(echo, many, body: []).status == StatusCode.resourceExhausted.rawValue)
+      let flood = (0..<200).map { HeaderField("x-\($0)", "y") }
+      _ = try client.begin(RawClient.fields(echo, flood), [])
+      try client.waitUntilClosed()
+      #expect(client.goAway == HTTP2ErrorCode.enhanceYourCalm)
+      #expect(count(server, .headerFlood) == 1)
+    }
+  }
+
+  @Test func `a response over its limit is RESOURCE_EXHAUSTED with both numbers`() async throws {
+    var limits = ServerLimits()
+    limits.responseBytesMax = 1_000
+    try await withRawClient(limits) { client, _ in
+      for method in ["Echo", "EchoAsync", "Later", "Stream"] {
+        let answer = try client.call(
+          "/probe.Probe/\(method)", body: RawClient.framed([UInt8](repeating: 1, count: 1_001)))
+        #expect(answer.status == StatusCode.resourceExhausted.rawValue, "\(method)")
+        let text = answer.fields["grpc-message"] ?? ""
+        #expect(text.contains("at most 1000 bytes, this one has 1001"), "\(method): \(text)")
+      }
+    }
+  }
+
+  @Test func `trailers stay within their budget`() async throws {
+    try await withRawClient { client, _ in
+      let answer = try client.call("/probe.Probe/LongError", body: RawClient.framed([]))
+      #expect(answer.status == StatusCode.failedPrecondition.rawValue)
+      #expect(answer.fields["grpc-status-details-bin"] == nil)
+      let size = answer.fields.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count + 32 }
+      #expect(size <= ServerLimits().trailerBytesMax)
+      #expect((answer.fields["grpc-message"] ?? "").count > 1_000)
+    }
+  }
+}
+
+func count(_ server: RPCServer, _ end: ConnectionEnd) -> Int {
+  server.statistics.connections.endsByCause.first { $0.0 == end }?.1 ?? 0
+}
+
+@Suite(.serialized) struct ConnectionRulesTests {
+  /// Timers that a test can wait for.
+  private static var quick: ServerLimits {
+    var limits = ServerLimits()
+    limits.sweepMilliseconds = 20
+    limits.prefaceMilliseconds = 150
+    limits.settingsMilliseconds = 300
+    limits.headerBlockMilliseconds = 150
+    limits.messageIdleMilliseconds = 150
+    limits.writeStallMilliseconds = 300
+    return limits
+  }
+
+  @Test func `a client that says nothing is cut`() async throws {
+    try await withRawClient(Self.quick) { client, server in
+      // Its SETTINGS have not been sent: nothing was flushed.
+      while count(server, .prefaceTimeout) == 0 { await Task.yield() }
+      _ = client
+    }
+  }
+
+  @Test func `a message that does not go on ends its call only`() async throws {
+    try await withRawClient(Self.quick) { client, _ in
+      for path in [echo, "/probe.Probe/Stream"] {
+        let half = RawClient.framed([1, 2], length: 100)
+        let answer = try client.call(path, body: half, end: false)
+        #expect(answer.status == StatusCode.deadlineExceeded.rawValue)
+      }
+      #expect(try client.call(echo, body: RawClient.framed([1])).status == 0)
+    }
+  }
+
+  @Test func `PINGs beyond the permit end the connection with too_many_pings`() async throws {
+    try await withRawClient { client, server in
+      for _ in 0..<4 { client.http2.ping() }
+      try client.flush()
+      try client.waitUntilClosed()
+      #expect(client.goAway == HTTP2ErrorCode.enhanceYourCalm)
+      #expect(count(server, .pings) == 1)
+    }
+  }
+
+  @Test func `PINGs between calls are no strikes`() async throws {
+    try await withRawClient { client, _ in
+      for _ in 0..<50 {
+        client.http2.ping()
+        #expect(try client.call(echo, body: RawClient.framed([1])).status == 0)
+      }
+    }
+  }
+
+  @Test func `an idle connection is sent a PING and kept if it answers`() async throws {
+    var limits = Self.quick
+    limits.keepaliveMilliseconds = 50
+    limits.keepaliveTimeoutMilliseconds = 100
+    try await withRawClient(limits) { client, server in
+      _ = try client.call(echo, body: RawClient.framed([1]))
+      let end = Deadline.after(milliseconds: 600)
+      try client.pump { end.hasPassed }
+      #expect(!client.isClosed)
+      // From now on nothing is read or answered.
+      while count(server, .keepaliveTimeout) == 0 { await Task.yield() }
+    }
+  }
+
+  @Test(arguments: [ConnectionEnd.idle, .age])
+  func `a connection that has rested or is old ends gracefully`(_ end: ConnectionEnd) async throws {
+    var limits = Self.quick
+    if end == .idle { limits.connectionIdleMilliseconds = 100 } else { limits.connectionAgeMilliseconds = 100 }
+    limits.drainRoundTripMilliseconds = 50
+    try await withRawClient(limits) { client, server in
+      #expect(try client.call(echo, body: RawClient.framed([1])).status == 0)
+      try client.waitUntilClosed()
+      #expect(client.goAway == HTTP2ErrorCode.noError)
+      #expect(count(server, end) == 1)
+    }
+  }
+
+  @Test func `a call that outlives the grace of an old connection is cut`() async throws {
+    var limits = Self.quick
+    limits.connectionAgeMilliseconds = 50
+    limits.connectionAgeGraceMilliseconds = 100
+    try await withRawClient(limits) { client, server in
+      _ = try client.call("/probe.Probe/Never", body: RawClient.framed([]))
+      #expect(client.isClosed)
+      #expect(count(server, .ageGrace) == 1)
+    }
+  }
+
+  @Test func `a client that asks and does not read loses the stream`() async throws {
+    try await withRawClient(Self.quick) { client, server in
+      let stream = try client.begin(
+        RawClient.fields("/probe.Probe/Flood"), RawClient.framed([UInt8](repeating: 1, count: 10_000)))
+      // 20 MB are more than the windows and the sockets hold.
+      while server.statistics.connections.stalledStreamsCount == 0, count(server, .writeStall) == 0 {
+        await Task.yield()
+      }
+      _ = stream
+    }
+  }
+
+  @Test func `over the server's bound a call is refused with a pushback`() async throws {
+    var limits = ServerLimits()
+    limits.runningCallsMax = 16
+    try await withRawClient(limits) { client, server in
+      for _ in 0..<13 { _ = try client.begin(RawClient.fields("/probe.Probe/Never"), RawClient.framed([])) }
+      while server.statistics.runningCalls < 13 { await Task.yield() }
+      let answer = try client.call(echo, body: RawClient.framed([1]))
+      #expect(answer.status == StatusCode.resourceExhausted.rawValue)
+      #expect((200...400).contains(Int(answer.fields["grpc-retry-pushback-ms"] ?? "") ?? 0))
+      let health = try client.call("/probe.Probe/Critical", body: RawClient.framed([1]))
+      #expect(health.status == 0)
+    }
+  }
+}
