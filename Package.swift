@@ -165,6 +165,10 @@ let package = Package(
       .testTarget(
         name: "FuzzReplayTests", dependencies: ["FuzzEntries"], path: "Tests/Fuzz/Replay",
         swiftSettings: settings),
+      // Counts the calls that one channel makes against it.
+      .executableTarget(
+        name: "ChannelLoad", dependencies: ["RPC", "RPCTransport"],
+        path: "Tests/Load/ChannelLoad", swiftSettings: settings),
 
       suite("HTTP2", in: "Shared", ["HTTP2"]),
       suite("RPC", in: "Shared", ["RPC", "HTTP2"]),

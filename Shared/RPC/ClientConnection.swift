@@ -35,14 +35,14 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   /// Requests given to nghttp2 and not closed. We count ourselves: one that nghttp2 holds back cannot be reset.
   var activeCalls = 0
   var activeCallsMax = 0
-  var timers: ConnectionTimers
+  var timers: ClientTimers
   /// The earliest moment that `onTimer` was asked for.
   var wakeAt = Int64.max
 
   /// - Throws: `HTTP2Error.outOfMemory`.
   package init(
     driver: any ConnectionDriver, headers: RequestHeaders, limits: ClientLimits,
-    timers: ConnectionTimers, memory: SessionMemory
+    timers: ClientTimers, memory: SessionMemory
   ) throws(HTTP2Error) {
     self.driver = driver
     self.limits = limits

@@ -1,4 +1,4 @@
-package import HTTP2
+internal import HTTP2
 
 /// The header fields of a connection's requests. Those that a method always has are made once. Confined to one event loop.
 package final class RequestHeaders {

@@ -155,7 +155,7 @@ extension Channel {
           scheme: configuration.security == nil ? "http" : "https", authority: authority,
           token: token),
         limits: configuration.limits,
-        timers: ConnectionTimers(
+        timers: ClientTimers(
           keepalive: keepalive, idleMilliseconds: configuration.idleMilliseconds),
         memory: resources.memory)
       connection.onReady = { ready.succeed(connection) }

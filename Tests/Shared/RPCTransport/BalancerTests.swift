@@ -18,11 +18,17 @@ import Testing
 
   /// What is to be connected to, in order.
   private func connects(_ actions: [Core.Action]) -> [(id: Int, address: String)] {
-    actions.compactMap { if case .connect(let id, let address, _) = $0 { (id, address) } else { nil } }
+    actions.compactMap { action -> (id: Int, address: String)? in
+      guard case .connect(let id, let address, _) = action else { return nil }
+      return (id: id, address: address)
+    }
   }
 
   private func wakes(_ actions: [Core.Action]) -> [Int64] {
-    actions.compactMap { if case .wake(let moment) = $0 { moment } else { nil } }
+    actions.compactMap { action -> Int64? in
+      guard case .wake(let moment) = action else { return nil }
+      return moment
+    }
   }
 
   private func resolves(_ actions: [Core.Action]) -> Bool {

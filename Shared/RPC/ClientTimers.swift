@@ -2,7 +2,7 @@ internal import HTTP2
 
 /// When a connection asks whether its server is there, and when it ends because nobody uses it. Only decides; the connection
 /// acts.
-package struct ConnectionTimers: Sendable {
+package struct ClientTimers: Sendable {
   package enum Action: Equatable, Sendable {
     /// Look again at this moment.
     case wait(untilNanoseconds: Int64)

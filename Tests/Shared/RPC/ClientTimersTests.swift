@@ -1,15 +1,15 @@
 import RPC
 import Testing
 
-@Suite struct ConnectionTimersTests {
+@Suite struct ClientTimersTests {
   private static let second: Int64 = 1_000_000_000
 
   private func timers(
     _ time: Int? = 10_000, isWithoutCalls: Bool = false, idle: Int? = nil
-  ) -> ConnectionTimers {
+  ) -> ClientTimers {
     var keepalive = ClientKeepalive(timeMilliseconds: time)
     keepalive.isWithoutCalls = isWithoutCalls
-    return ConnectionTimers(keepalive: keepalive, idleMilliseconds: idle)
+    return ClientTimers(keepalive: keepalive, idleMilliseconds: idle)
   }
 
   @Test func `a time below ten seconds is ten seconds`() {
