@@ -13,7 +13,10 @@ enum ClientFrames {
     let driver = InlineDriver()
     guard
       let connection = try? ClientConnection(
-        driver: driver, authority: "fuzz", limits: ClientLimits(), memory: memory)
+        driver: driver,
+        headers: RequestHeaders(scheme: "http", authority: "fuzz", token: nil),
+        limits: ClientLimits(),
+        timers: ClientTimers(keepalive: ClientKeepalive(), idleMilliseconds: nil), memory: memory)
     else { preconditionFailure("no memory for a connection") }
     let ended = Ended()
     for _ in 0..<calls { begin(connection, driver, ended) }
@@ -32,9 +35,9 @@ enum ClientFrames {
   private static func begin(
     _ connection: ClientConnection, _ driver: InlineDriver, _ ended: Ended
   ) {
+    let method = FuzzService.method("S", .bidirectional)
     let call = ClientCall(
-      connection: connection, method: FuzzService.method("S", .bidirectional),
-      metadata: Metadata(), deadline: nil)
+      ClientCall.Request(method, CallOptions(), deadline: nil), on: connection)
     call.start()
     Task.immediate(executorPreference: driver.taskExecutor) {
       // However it ends: that it does is the promise.
