@@ -163,6 +163,10 @@ final class CallCounters: Sendable {
   let failed = Atomic<Int>(0)
 
   func ended(_ error: RPCError?) {
-    (error == nil ? succeeded : failed).wrappingAdd(1, ordering: .relaxed)
+    if error == nil {
+      succeeded.wrappingAdd(1, ordering: .relaxed)
+    } else {
+      failed.wrappingAdd(1, ordering: .relaxed)
+    }
   }
 }
