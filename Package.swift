@@ -20,6 +20,8 @@ let instrumented: [SwiftSetting] = fuzzerFolder == nil ? [] : [.unsafeFlags(["-s
 
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -63,6 +65,7 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -92,7 +95,7 @@ let package = Package(
     // TCP server and client over SwiftNIO: connections, flow control, draining, limits.
     .target(
       name: "RPCTransport",
-      dependencies: ["HTTP2", "RPC", nio, nioPosix, logging],
+      dependencies: ["HTTP2", "RPC", nio, nioPosix, nioTLS, nioSSL, logging],
       path: "Shared/RPCTransport", swiftSettings: settings),
     // Generated protobuf types, method descriptors, server protocols and clients. No hand-written logic.
     .target(
@@ -121,8 +124,8 @@ let package = Package(
     .target(
       name: "ServiceKit",
       dependencies: [
-        "Messages", "RPC", "RPCTransport", "Store", crypto, lifecycle, signals, configuration,
-        logging, nio, nioPosix, protobuf,
+        "HTTP2", "Messages", "RPC", "RPCTransport", "Store", crypto, lifecycle, signals,
+        configuration, logging, nio, nioPosix, protobuf,
       ],
       path: "Shared/ServiceKit", swiftSettings: settings),
     // Seeded random, a manual clock, event fixtures, services started for a test.
@@ -177,7 +180,7 @@ let package = Package(
       suite("Store", in: "Shared", ["Store", "TestKit"]),
       suite("Subscription", in: "Shared", ["Subscription", "Messages", "TestKit", protobuf]),
       suite("ServiceKit", in: "Shared", [
-        "ServiceKit", "Messages", "RPC", "RPCTransport", "TestKit", logging, protobuf,
+        "ServiceKit", "HTTP2", "Messages", "RPC", "RPCTransport", "TestKit", logging, protobuf,
       ]),
       suite("Ingest", in: "Services", [
         "Ingest", "Events", "Messages", "RPC", "RPCTransport", "Store", "TestKit", crypto, logging,

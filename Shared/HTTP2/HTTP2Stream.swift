@@ -55,6 +55,8 @@ package struct HTTP2Stream {
   package var userStalledSince: Int64 = 0
   package var userStalledAt = 0
   package var userIndex: Int32 = -1
+  package var userRequestBytes = 0
+  package var userResponseBytes = 0
 
   package struct Flags: OptionSet, Sendable {
     package let rawValue: UInt32
@@ -124,6 +126,8 @@ package struct HTTP2Stream {
     userStalledSince = 0
     userStalledAt = 0
     userIndex = -1
+    userRequestBytes = 0
+    userResponseBytes = 0
     firstBlock = HeaderBlock()
   }
 

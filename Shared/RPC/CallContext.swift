@@ -32,10 +32,14 @@ package struct CallContext: Sendable {
   /// `127.0.0.1:51234`.
   package let peer: String
   package let response: ResponseMetadata
+  private let seed: CallSeed
+
+  /// The call whose handler runs in this task. Calls made meanwhile carry its request id and trace on.
+  @TaskLocal package static var current: CallContext?
 
   package init(
     method: MethodDescriptor, principal: Principal, metadata: Metadata = Metadata(),
-    deadline: Deadline? = nil, peer: String = "", response: ResponseMetadata = ResponseMetadata()
+    deadline: Deadline? = nil, peer: String = "", response: ResponseMetadata = ResponseMetadata(), seed: CallSeed = CallSeed()
   ) {
     self.method = method
     self.principal = principal
@@ -43,6 +47,22 @@ package struct CallContext: Sendable {
     self.deadline = deadline
     self.peer = peer
     self.response = response
+    self.seed = seed
+  }
+
+  /// The caller's name for the call (`x-request-id`) where it sent a valid one, else one of ours. Computed when it is asked for.
+  package var requestID: String {
+    let sent = metadata.entries.first {
+      $0.name == RequestID.header && RequestID.isValid($0.value)
+    }
+    return sent.map { String(decoding: $0.value, as: UTF8.self) } ?? seed.requestID
+  }
+
+  /// The call's own place in the caller's chain of calls (`traceparent`), or in a new one. Computed when it is asked for.
+  package var trace: CallTrace {
+    let sent = metadata.entries.first { $0.name == RequestID.traceHeader }
+    return seed.trace(
+      under: sent.flatMap { $0.value.withUnsafeBytes { CallTrace(traceparent: $0) } })
   }
 
   /// The app that a request speaks for: the tenant comes from the token only.

@@ -81,6 +81,8 @@ extension ClientConnection {
     let end = MessageFraming.prefixBytes + length
     let message = Array(stream.unread[MessageFraming.prefixBytes..<end])
     stream.skip(end)
+    figures.messagesReceived &+= 1
+    figures.lastMessageReceived = MonotonicClock.now
     call.pipe.deliver(message, cost: end, packed: packed)
   }
 

@@ -18,6 +18,13 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   package let driver: any ConnectionDriver
   package let limits: ClientLimits
   let headers: RequestHeaders
+  /// For channelz.
+  package let id = ChannelzID.next()
+  /// `127.0.0.1:51234`; set by the transport.
+  package var localAddress = ""
+  package var peerAddress = ""
+  /// Not seen outside of the module, so that the compiler knows all accesses and checks none at run time.
+  var figures = ConnectionFigures()
   /// The server's SETTINGS have come: the connection is good.
   package private(set) var isReady = false
   /// No new calls: the server said so, it was idle for long, or the transport is gone.
@@ -56,6 +63,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
     timers.bytesCame()
     try http2.receive(bytes)
+    figures.bytesReceived &+= bytes.count
     processEvents()
   }
 
@@ -149,6 +157,8 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
       return call.end(Self.takesNoMore)
     }
     activeCalls += 1
+    figures.callsStarted &+= 1
+    figures.lastCallStarted = MonotonicClock.now
     call.pipe.stream = stream
     stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
     pipeHasOutput(call.pipe)
@@ -172,8 +182,14 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
 
   func pipeHasOutput(_ pipe: MessagePipe) {
     guard let stream = pipe.stream else { return }
-    let (ended, bytes) = pipe.takeOutput { stream.write($0) }
+    var messages = 0
+    let (ended, bytes) = pipe.takeOutput {
+      stream.write($0)
+      messages = MessageFraming.count($0)
+    }
     if bytes > 0 {
+      figures.messagesSent &+= messages
+      figures.lastMessageSent = MonotonicClock.now
       http2.notifyWhenDrained(stream)
       http2.resume(stream)
     }
@@ -189,6 +205,11 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
 
   func release(_ stream: StreamPointer) {
     if let object = stream.pointee.userObject {
+      if call(of: stream)?.status?.code == .ok {
+        figures.callsSucceeded &+= 1
+      } else {
+        figures.callsFailed &+= 1
+      }
       call(of: stream)?.pipe.stream = nil
       Unmanaged<ClientCall>.fromOpaque(object).release()
       activeCalls -= 1

@@ -19,7 +19,11 @@ package protocol ConnectionDriver: AnyObject, Sendable {
 /// Where a server reports what a caller must not see.
 package protocol ServerObserver: Sendable {
   /// A handler threw something other than an `RPCError`; the caller got UNKNOWN.
-  func handlerFailed(_ method: MethodDescriptor, _ error: any Error)
+  func handlerFailed(_ method: MethodDescriptor, _ error: any Error, requestID: String)
+
+  /// A call is over that `CallSampling` chose or that failed by our fault. Called on the event loop: must not block for long.
+  func callEnded(_ record: CallRecord)
+
   /// The server ended a connection; told once for each. `detail`: a value, where the cause has one.
   func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String)
 }

@@ -33,6 +33,17 @@ enum MessageFraming {
     return flag == 0 ? .message(length) : .packed(length)
   }
 
+  /// How many messages stand in bytes that hold whole ones only.
+  static func count(_ bytes: UnsafeRawBufferPointer) -> Int {
+    var (count, offset) = (0, 0)
+    while offset &+ prefixBytes <= bytes.count {
+      let length = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset &+ 1, as: UInt32.self))
+      offset &+= prefixBytes &+ Int(length)
+      count &+= 1
+    }
+    return count
+  }
+
   @inline(never)
   private static func badFlag(_ flag: UInt8) -> RPCError {
     flag == 1

@@ -8,7 +8,7 @@ struct RequestHead {
   var flags: Flags = []
 
   struct Flags: OptionSet {
-    let rawValue: UInt8
+    let rawValue: UInt16
     static let post = Flags(rawValue: 1)
     static let grpc = Flags(rawValue: 2)
     static let badTimeout = Flags(rawValue: 4)
@@ -20,11 +20,13 @@ struct RequestHead {
     /// The client negotiates encodings: it is told ours.
     static let negotiates = Flags(rawValue: 64)
     static let te = Flags(rawValue: 128)
+    /// The caller sent an `x-request-id`.
+    static let named = Flags(rawValue: 256)
   }
 
   @inline(__always)
   init(_ stream: StreamPointer) {
-    stream.forEachHeader(in: stream.pointee.firstBlock) { name, _, value in
+    stream.forEachHeader(in: stream.pointee.firstBlock) { name, label, value in
       switch name {
       case .path: path = value
       case .method: if Self.equals(value, "POST") { flags.insert(.post) }
@@ -44,10 +46,14 @@ struct RequestHead {
         if Self.names(value, "gzip") { flags.insert(.acceptsGzip) }
       // nghttp2 takes no other value than `trailers`.
       case .te: flags.insert(.te)
+      case .custom: if Self.isRequestID(label) { flags.insert(.named) }
       default: break
       }
     }
   }
+
+  @inline(__always)
+  static func isRequestID(_ name: UnsafeRawBufferPointer) -> Bool { equals(name, "x-request-id") }
 
   @inline(__always)
   private static func equals(_ value: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {

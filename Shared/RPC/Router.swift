@@ -10,13 +10,14 @@ internal import Synchronization
 package final class RoutedMethod: Sendable {
   package let descriptor: MethodDescriptor
   let implementation: MethodHandler.Implementation
-  package let statistics = MethodStatistics()
+  package let statistics: MethodStatistics
   /// Calls to come that run off the event loop, because an answer was large: encoding the next may be work for milliseconds too.
   private let largeAnswers = Atomic<Int>(0)
   private static let callsAfterLargeAnswer = 64
   fileprivate let path: [UInt8]
 
-  init(_ handler: MethodHandler) {
+  init(_ handler: MethodHandler, loops: Int) {
+    statistics = MethodStatistics(loops: loops)
     descriptor = handler.method
     implementation = handler.implementation
     path = Array(handler.method.path.utf8)
@@ -45,8 +46,10 @@ package final class Router: Sendable {
   package let serviceNames: [String]
 
   /// Two handlers for one path are a bug of ours.
-  package init(_ services: [any ServiceHandlers]) {
-    let methods = services.flatMap(\.methodHandlers).map(RoutedMethod.init)
+  ///
+  /// - Parameter loops: event loops whose calls are counted apart.
+  package init(_ services: [any ServiceHandlers], loops: Int = 1) {
+    let methods = services.flatMap(\.methodHandlers).map { RoutedMethod($0, loops: loops) }
     var size = 16
     while size < methods.count * 4 { size *= 2 }
     var table = [RoutedMethod?](repeating: nil, count: size)

@@ -5,7 +5,7 @@ extension ServerConnection {
   @inline(__always)
   func reply(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer) {
     precondition(stream.pointee.userState == CallState.dispatching, "a call was answered twice")
-    guard stream.pointee.userFlags & CallFlags.encodings == 0, hasRoom(for: message.count) else {
+    guard stream.pointee.userFlags & (CallFlags.encodings | TraceFlags.named) == 0, hasRoom(for: message.count) else {
       let asked = coding(of: stream).fromBytes <= message.count
       return reply(
         stream, message, compress: asked && message.count < core.limits.loopMessageBytesMax)
@@ -14,10 +14,11 @@ extension ServerConnection {
     http2.respond(stream)
     stream.writeMessage(message)
     http2.endOK(stream)
+    countSent(stream, bytes: message.count, at: now)
     ended(stream, .ok)
   }
 
-  /// The same for a client that negotiates encodings, or a message beyond a bound.
+  /// The same for a client that negotiates encodings or named the call, or a message beyond a bound.
   func reply(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer, compress: Bool) {
     precondition(stream.pointee.userState == CallState.dispatching, "a call was answered twice")
     let packs = coding(of: stream).packs(message.count, wish: compress)
@@ -50,8 +51,9 @@ extension ServerConnection {
     }
     stream.pointee.userState = CallState.answered
     let (initial, trailing) = response?.snapshot ?? (Metadata(), Metadata())
-    respond(stream, initial, gzip: isPacked)
+    respond(stream, initialMetadata(stream, initial), gzip: isPacked)
     stream.writeMessage(message, packed: isPacked)
+    countSent(stream, bytes: message.count, at: MonotonicClock.now)
     end(stream, trailing)
     ended(stream, .ok)
   }
@@ -115,6 +117,9 @@ extension ServerConnection {
     guard stream.pointee.userState != CallState.answered else { return }
     stream.pointee.userState = CallState.answered
     let (initial, trailing) = response?.snapshot ?? (Metadata(), Metadata())
+    var error = error
+    // Whoever reports a failure can name the call.
+    error.metadata.add(RequestID.header, requestID(of: stream))
     let trailers = trailers(error, trailing)
     if stream.pointee.flags.contains(.outboundBegun) {
       http2.end(stream, trailers: trailers)
@@ -131,7 +136,7 @@ extension ServerConnection {
   /// Answers a request that never became a call.
   func refuse(_ stream: StreamPointer, _ error: RPCError, method: RoutedMethod? = nil) {
     if let method {
-      method.statistics.began()
+      method.statistics.began(loop: loop, at: now)
       stream.pointee.userHandle = Unmanaged.passUnretained(method).toOpaque()
     }
     fail(stream, error)
@@ -145,9 +150,12 @@ extension ServerConnection {
   @inline(__always)
   func ended(_ stream: StreamPointer, _ status: StatusCode) {
     if stream.pointee.userIndex >= 0 { untrack(stream) }
+    if status == .ok { figures.callsSucceeded &+= 1 } else { figures.callsFailed &+= 1 }
+    if isToBeTold(stream, status) { tell(stream, status) }
     if let pointer = stream.pointee.userHandle {
       Unmanaged<RoutedMethod>.fromOpaque(pointer)._withUnsafeGuaranteedRef {
-        $0.statistics.ended(status, nanoseconds: MonotonicClock.now &- stream.pointee.userStart)
+        $0.statistics.ended(
+          loop: loop, status, nanoseconds: MonotonicClock.now &- stream.pointee.userStart)
       }
     }
   }

@@ -5,14 +5,16 @@ extension ServerConnection {
   func headersCame(_ stream: StreamPointer) {
     guard stream.pointee.userState == CallState.new else { return trailersCame(stream) }
     stream.pointee.userStart = now
+    figures.callsStarted &+= 1
+    figures.lastCallStarted = now
     if stream.pointee.flags.contains(.headersOverflowed) {
       return refuse(stream, headersTooLarge())
     }
     let head = RequestHead(stream)
+    stream.pointee.userFlags = CallFlags.of(head) | TraceFlags.of(head)
     guard head.flags.contains(.post) else { return refuse(stream, httpStatus: "405") }
     guard head.flags.contains(.grpc) else { return refuse(stream, httpStatus: "415") }
     if !head.flags.contains(.te) { core.connections.requestsWithoutTE.add(1) }
-    stream.pointee.userFlags = CallFlags.of(head)
     // The path is compared byte for byte, before any question of who asks: what is no method of ours is nobody's (CVE-2026-33186).
     guard let path = head.path, let method = core.router.method(path) else {
       let name = head.path.map { String(decoding: $0.prefix(256), as: UTF8.self) } ?? ""
@@ -34,7 +36,7 @@ extension ServerConnection {
     if let timeout = head.timeoutNanoseconds {
       stream.pointee.userDeadline = now &+ timeout
     }
-    routed.statistics.began()
+    routed.statistics.began(loop: loop, at: now)
     if let error = overload(stream, routed) { return fail(stream, error) }
     if case .streaming(let handler) = routed.implementation {
       beginStream(stream, routed, handler)
@@ -197,6 +199,7 @@ extension ServerConnection {
   @inline(__always)
   func dispatch(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer) {
     let routed = method(of: stream)
+    countReceived(stream, bytes: message.count)
     switch routed.implementation {
     case .loop(let handler):
       stream.pointee.userState = CallState.dispatching
@@ -228,6 +231,6 @@ extension ServerConnection {
       principal: principal(of: stream),
       metadata: RequestHead.metadata(stream, stream.pointee.firstBlock),
       deadline: deadline == 0 ? nil : Deadline(nanoseconds: deadline), peer: peer,
-      response: response)
+      response: response, seed: seed(of: stream))
   }
 }

@@ -42,12 +42,14 @@ extension ServerConnection {
     start(running, elsewhere: message.count >= loopBytesMax || routed.hasLargeAnswers) {
       let result: Result<EncodedMessage, RPCError>
       do {
-        let answer = try await handler(message, context)
+        let answer = try await CallContext.$current.withValue(context) {
+          try await handler(message, context)
+        }
         routed.noteAnswer(answer.count, loopBytesMax: loopBytesMax)
         try coding.check(answer.count)
         result = .success(coding.encode(answer))
       } catch {
-        result = .failure(self.answer(to: error, of: routed))
+        result = .failure(self.answer(to: error, context))
       }
       // Without a closure, which would be an allocation, where the handler has stayed on its loop.
       if self.driver.isOnLoop {
@@ -89,11 +91,13 @@ extension ServerConnection {
     start(running, elsewhere: routed.hasLargeAnswers) {
       var failure: RPCError?
       do {
-        try await handler(
-          RequestStream(source: pipe, coder: .bytes), ResponseWriter(sink: pipe, coder: .bytes),
-          context)
+        try await CallContext.$current.withValue(context) {
+          try await handler(
+            RequestStream(source: pipe, coder: .bytes), ResponseWriter(sink: pipe, coder: .bytes),
+            context)
+        }
       } catch {
-        failure = self.answer(to: error, of: routed)
+        failure = self.answer(to: error, context)
       }
       self.onLoop { [failure] in $0.finishStream(streamID, failure, response) }
     }
@@ -106,10 +110,10 @@ extension ServerConnection {
     return false
   }
 
-  func answer(to error: any Error, of routed: RoutedMethod) -> RPCError {
+  func answer(to error: any Error, _ context: CallContext) -> RPCError {
     if let error = error as? RPCError { return error }
     if error is CancellationError { return RPCError(.cancelled, "the call was cancelled") }
-    core.observer.handlerFailed(routed.descriptor, error)
+    core.observer.handlerFailed(context.method, error, requestID: context.requestID)
     return RPCError(.unknown, "the handler failed")
   }
 

@@ -40,6 +40,7 @@ extension ServerConnection {
       let end = MessageFraming.prefixBytes + length
       let message = Array(stream.unread[MessageFraming.prefixBytes..<end])
       stream.skip(end)
+      countReceived(stream, bytes: length)
       pipe.deliver(message, cost: end, packed: isPacked)
     }
   }
@@ -59,8 +60,15 @@ extension ServerConnection {
   }
 
   func moveOutput(of pipe: MessagePipe, to stream: StreamPointer) {
-    let (_, bytes) = pipe.takeOutput { stream.write($0) }
+    var messages = 0
+    let (_, bytes) = pipe.takeOutput {
+      stream.write($0)
+      messages = MessageFraming.count($0)
+    }
     guard bytes > 0 else { return }
+    countSent(
+      stream, messages: messages, bytes: bytes - messages * MessageFraming.prefixBytes,
+      at: MonotonicClock.now)
     if stream.pointee.flags.contains(.outboundBegun) {
       http2.resume(stream)
     } else {
@@ -72,7 +80,7 @@ extension ServerConnection {
   /// Sends the headers of a stream's answer, with what the handler has added to them by then.
   private func begin(_ stream: StreamPointer, _ pipe: MessagePipe) {
     let initial = pipe.outboundCoding.response?.snapshot.initial ?? Metadata()
-    respond(stream, initial, gzip: pipe.namesEncoding)
+    respond(stream, initialMetadata(stream, initial), gzip: pipe.namesEncoding)
   }
 
   func finishStream(_ streamID: Int32, _ failure: RPCError?, _ response: ResponseMetadata) {

@@ -1,7 +1,7 @@
 package import HTTP2
 
 /// What a connection's timers remember. They are looked at together, from one timer of the event loop: see `tick`.
-struct ConnectionTimers {
+struct ServerTimers {
   let openedAt: Int64
   /// When the connection is old enough to be ended; `Int64.max`: never.
   let endsAt: Int64

@@ -7,6 +7,15 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   let core: ServerCore
   package let driver: any ConnectionDriver
   package let peer: String
+  /// For channelz.
+  package let id = ChannelzID.next()
+  /// `127.0.0.1:7001`; set by the transport.
+  package var localAddress = ""
+  /// Which of the server's event loops this one is, for counting.
+  let loop: Int
+  let seed = CallSeed()
+  /// Not seen outside of the module, so that the compiler knows all accesses and checks none at run time.
+  var figures = ConnectionFigures()
 
   /// Streams whose handlers run after their dispatch: parked, `async`, streaming. `userIndex` is the position.
   var running: [StreamPointer] = []
@@ -20,7 +29,7 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   var lost = false
   /// The transport writes what waits and closes.
   package var mustClose = false
-  var timers: ConnectionTimers
+  var timers: ServerTimers
   /// Why the server ended this connection; nil: it has not.
   var endCause: ConnectionEnd?
 
@@ -56,13 +65,15 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
 
   /// - Throws: `HTTP2Error.outOfMemory`.
   package init(
-    core: ServerCore, driver: any ConnectionDriver, peer: String, memory: SessionMemory
+    core: ServerCore, driver: any ConnectionDriver, peer: String, loop: Int = 0,
+    memory: SessionMemory
   ) throws(HTTP2Error) {
     self.core = core
     self.driver = driver
     self.peer = peer
+    self.loop = loop
     now = MonotonicClock.now
-    timers = ConnectionTimers(core.limits, now: now)
+    timers = ServerTimers(core.limits, now: now)
     http2 = try HTTP2Connection(role: .server, limits: core.limits.http2, memory: memory)
   }
 
@@ -73,6 +84,7 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
     try http2.receive(bytes)
     now = MonotonicClock.now
+    figures.bytesReceived &+= bytes.count
     processEvents()
   }
 

@@ -4,11 +4,13 @@ package final class ServerCore: Sendable {
   package let limits: ServerLimits
   let authorizer: any Authorizer
   let observer: any ServerObserver
+  let sampling: CallSampling
   package let admission: Admission
   package let connections = ConnectionStatistics()
 
   package init(
-    router: Router, limits: ServerLimits, authorizer: any Authorizer, observer: any ServerObserver
+    router: Router, limits: ServerLimits, authorizer: any Authorizer, observer: any ServerObserver,
+    sampling: CallSampling = CallSampling()
   ) {
     limits.check()
     admission = Admission(limits)
@@ -16,5 +18,6 @@ package final class ServerCore: Sendable {
     self.limits = limits
     self.authorizer = authorizer
     self.observer = observer
+    self.sampling = sampling
   }
 }

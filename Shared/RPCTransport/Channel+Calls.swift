@@ -139,6 +139,8 @@ extension Channel {
       throw ClientMisuse.missingDeadline(method).error
     }
     if let name = options.metadata.firstInvalidName { throw ClientMisuse.metadata(name).error }
+    var options = options
+    options.metadata.carryOn(CallContext.current)
     return ClientCall.Request(method, options, deadline: deadline)
   }
 

@@ -67,7 +67,7 @@ extension Channel {
     let attempt = establish(address, .nanoseconds(timeoutNanoseconds))
     attempt.whenComplete { [weak self] result in
       switch result {
-      case .success(let connection): self?.connected(id, connection) ?? Self.retire(connection)
+      case .success(let connection): self?.connected(id, address, connection) ?? Self.retire(connection)
       case .failure(let error):
         let failure = RPCError(
           .unavailable, "no connection to \(address)", delivery: .notSent, cause: error)
@@ -77,10 +77,12 @@ extension Channel {
   }
 
   /// On the connection's event loop.
-  private func connected(_ id: Int, _ connection: ClientConnection) {
+  private func connected(_ id: Int, _ address: ServerAddress, _ connection: ClientConnection) {
+    opened(connection, to: address)
     happened { $0.connected(id, connection, now: MonotonicClock.now) }
     let lost = { [weak self, weak connection] in
       guard let self, let connection else { return }
+      self.ended(connection, to: address)
       if connection.goAway?.isTooManyPings == true { self.askLessOften() }
       let wasIdle = connection.goAway == nil && connection.isIdle
       self.happened { $0.lost(id, connection, wasIdle: wasIdle, now: MonotonicClock.now) }
@@ -109,6 +111,8 @@ extension Channel {
     }
     ready.futureResult.whenComplete { _ in timer.cancel() }
     let keepalive = state.withLock { $0.keepalive }
+    // A certificate that was renewed holds from the next connection on; a broken one leaves the old one in place.
+    configuration.tls?.reloadIfChanged()
     let make = connectionMaker(keepalive)
     var bootstrap = ClientBootstrap(group: resources.loop)
       .connectTimeout(timeout)
@@ -152,7 +156,7 @@ extension Channel {
       let connection = try ClientConnection(
         driver: driver,
         headers: RequestHeaders(
-          scheme: configuration.security == nil ? "http" : "https", authority: authority,
+          scheme: configuration.tls == nil ? "http" : "https", authority: authority,
           token: token),
         limits: configuration.limits,
         timers: ClientTimers(
@@ -163,7 +167,10 @@ extension Channel {
         ready.fail(ConnectFailure("the connection was closed before it was ready"))
       }
       ready.futureResult.whenFailure { _ in channel.close(promise: nil) }
-      try configuration.security?.addHandlers(channel, server.host)
+      try configuration.tls?.addHandlers(
+        to: channel, host: server.host,
+        handshakeMilliseconds: configuration.connectTimeoutMilliseconds
+      ) { ready.fail(ConnectFailure($0.description)) }
       try channel.pipeline.syncOperations.addHandler(ClientChannelHandler(connection, driver))
     }
   }

@@ -85,8 +85,9 @@ extension Channel {
   /// Gives those who wait what the state has for them now, in their order, and tells watchers of a change.
   func settle() {
     var served: [(Waiter, Result<ClientConnection, any Error>)] = []
+    var ended: [AsyncStream<ConnectivityState>.Continuation] = []
     state.withLock { state in
-      tellWatchers(&state)
+      ended = tellWatchers(&state)
       guard !state.waiters.isEmpty, state.balancer.state != .connecting, state.balancer.state != .idle
       else { return }
       for number in state.waiters.keys.sorted() {
@@ -99,6 +100,8 @@ extension Channel {
         state.waiters[number] = nil
       }
     }
+    // A watcher that ends takes itself off the list, under the lock that was held until here.
+    for watcher in ended { watcher.finish() }
     for (waiter, result) in served {
       waiter.deadline?.cancel()
       waiter.continuation.resume(with: result)
@@ -117,13 +120,14 @@ extension Channel {
     }
   }
 
-  private func tellWatchers(_ state: inout State) {
+  /// Returns those who hear nothing more.
+  private func tellWatchers(
+    _ state: inout State
+  ) -> [AsyncStream<ConnectivityState>.Continuation] {
     let now = state.balancer.state
-    guard now != state.toldState else { return }
+    guard now != state.toldState else { return [] }
     state.toldState = now
-    for watcher in state.watchers.values {
-      watcher.yield(now)
-      if now == .shutdown { watcher.finish() }
-    }
+    for watcher in state.watchers.values { watcher.yield(now) }
+    return now == .shutdown ? Array(state.watchers.values) : []
   }
 }

@@ -21,6 +21,8 @@ package final class Channel: ClientTransport {
     /// Doubled when a server says that we ask too often.
     var keepalive: ClientKeepalive
     var resolving: Task<Void, Never>?
+    /// For channelz: what the channel knows of each address, beside what the balancer does.
+    var records: [ServerAddress: AddressRecord] = [:]
     /// When the balancer's timer fires.
     var wakeAt = Int64.max
   }
@@ -32,6 +34,8 @@ package final class Channel: ClientTransport {
     let deadline: Scheduled<Void>?
   }
 
+  /// For channelz.
+  package let id = ChannelzID.next()
   let servers: [ServerAddress]
   let configuration: ChannelConfiguration
   let resources: LoopResources
@@ -61,9 +65,11 @@ package final class Channel: ClientTransport {
     resources = LoopResources(MultiThreadedEventLoopGroup.singleton.next())
     state = Mutex(
       State(balancer: Core(configuration), keepalive: configuration.keepalive))
+    ProcessDirectory.shared.add(self)
   }
 
   deinit {
+    ProcessDirectory.shared.removeChannel(id)
     let (actions, resolving) = state.withLock { ($0.balancer.shutdown(), $0.resolving) }
     resolving?.cancel()
     for case .close(let connection) in actions { Self.close(connection) }

@@ -1,4 +1,3 @@
-package import NIOCore
 package import RPC
 
 /// Over which of its addresses a channel makes its calls.
@@ -38,20 +37,8 @@ package struct ChannelConfiguration: Sendable {
   package var resolver: any NameResolver = SystemResolver()
   /// What `:authority` says. nil: the first of the addresses that the channel was given.
   package var authority: String?
-  /// nil: plain TCP.
-  package var security: ChannelSecurity?
+  /// nil: plain HTTP/2.
+  package var tls: TLSContext?
 
   package init() {}
-}
-
-/// Puts something between a channel's HTTP/2 and its socket: TLS.
-package struct ChannelSecurity: Sendable {
-  /// Adds its handlers to a new connection, on its event loop. The name is that of the server as the channel was given it.
-  package let addHandlers: @Sendable (_ connection: any NIOCore.Channel, _ serverName: String) throws -> Void
-
-  package init(
-    addHandlers: @escaping @Sendable (_ connection: any NIOCore.Channel, _ serverName: String) throws -> Void
-  ) {
-    self.addHandlers = addHandlers
-  }
 }

@@ -34,4 +34,9 @@ final class ChannelDriver: ConnectionDriver, @unchecked Sendable {
   }
 
   func close() { onClose?() }
+
+  /// Runs work on the loop and returns its result; nil where the loop has ended.
+  func ask<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value? {
+    try? await resources.loop.submit(work).get()
+  }
 }

@@ -22,6 +22,8 @@ final class ClientChannelHandler: ChannelInboundHandler {
     let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
     driver.onFlush = { [weak self] in self?.flushOutput(bound.value) }
     driver.onClose = { bound.value.close(promise: nil) }
+    connection.localAddress = context.localAddress.map(ServerChannelHandler.text) ?? ""
+    connection.peerAddress = context.remoteAddress.map(ServerChannelHandler.text) ?? ""
     connection.onTimer = { [weak self] moment in self?.setTimer(moment, bound.value.eventLoop) }
     flushOutput(context)
   }

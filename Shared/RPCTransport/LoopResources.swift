@@ -10,12 +10,15 @@ final class LoopResources: @unchecked Sendable {
   let memory = SessionMemory()
   let input = ReadBuffer()
   let output = OutputBuffer()
+  /// Which of its group's loops it is: 0, 1 ...
+  let index: Int
   /// Connections whose timers are looked at, each at its `tickIndex`.
   private var ticking: [ServerChannelHandler] = []
   private var ticker: RepeatedTask?
 
-  init(_ loop: any EventLoop) {
+  init(_ loop: any EventLoop, index: Int = 0) {
     self.loop = loop
+    self.index = index
     executor = LoopTaskExecutor(loop)
   }
 

@@ -13,26 +13,34 @@ package struct ServerConfiguration: Sendable {
   /// Threads that serve connections.
   package var eventLoops: Int
   package var limits: ServerLimits
+  /// nil: plain HTTP/2.
+  package var tls: TLSContext?
+  /// Which calls are logged beside those that failed by our fault.
+  package var sampling = CallSampling()
 
   package init(
     host: String = "127.0.0.1", port: Int, eventLoops: Int = 1,
-    limits: ServerLimits = ServerLimits()
+    limits: ServerLimits = ServerLimits(), tls: TLSContext? = nil
   ) {
+    precondition(tls.map { $0.role == .server } ?? true, "a server with a client's TLS")
     self.host = host
     self.port = port
     self.eventLoops = eventLoops
     self.limits = limits
+    self.tls = tls
   }
 }
 
-/// A gRPC server over TCP (HTTP/2 by prior knowledge).
+/// A gRPC server over TCP: HTTP/2 by prior knowledge, or over TLS.
 package final class RPCServer: Sendable {
   private let configuration: ServerConfiguration
-  private let core: ServerCore
+  /// For channelz.
+  package let id = ChannelzID.next()
+  let core: ServerCore
   private let logger: Logger
   private let group: MultiThreadedEventLoopGroup
   private let resources: [ObjectIdentifier: LoopResources]
-  private let registry = ConnectionRegistry()
+  let registry = ConnectionRegistry()
   private let listener = Mutex<(any NIOCore.Channel)?>(nil)
 
   package init(
@@ -42,13 +50,19 @@ package final class RPCServer: Sendable {
     self.configuration = configuration
     self.logger = logger
     core = ServerCore(
-      router: Router(services), limits: configuration.limits, authorizer: authorizer,
-      observer: LoggingObserver(logger: logger))
+      router: Router(services, loops: max(1, configuration.eventLoops)),
+      limits: configuration.limits, authorizer: authorizer, observer: CallLog(logger: logger),
+      sampling: configuration.sampling)
     group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.eventLoops))
     var resources: [ObjectIdentifier: LoopResources] = [:]
-    for loop in group.makeIterator() { resources[ObjectIdentifier(loop)] = LoopResources(loop) }
+    for (index, loop) in group.makeIterator().enumerated() {
+      resources[ObjectIdentifier(loop)] = LoopResources(loop, index: index)
+    }
     self.resources = resources
+    ProcessDirectory.shared.add(self)
   }
+
+  deinit { ProcessDirectory.shared.removeServer(id) }
 
   /// Begins to listen.
   ///
@@ -56,6 +70,7 @@ package final class RPCServer: Sendable {
   /// - Throws: the system's error where the address cannot be had.
   package func start() async throws -> Int {
     let (core, registry, resources) = (core, registry, resources)
+    let (tls, logger) = (configuration.tls, logger)
     for one in resources.values { one.startTicking(everyMilliseconds: core.limits.sweepMilliseconds) }
     let channel = try await ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1_024)
@@ -75,8 +90,18 @@ package final class RPCServer: Sendable {
           guard let resources = resources[ObjectIdentifier(channel.eventLoop)] else {
             preconditionFailure("a channel of a foreign event loop")
           }
-          try channel.syncOptions?.setOption(
-            .recvAllocator, value: SharedReadAllocator(resources.input))
+          if let tls {
+            // TLS makes the buffers that our handler sees: those of the socket are NIO's own affair.
+            try tls.addHandlers(
+              to: channel, handshakeMilliseconds: core.limits.prefaceMilliseconds
+            ) { problem in
+              // Anybody can cause this as often as he likes: counted always, logged for who looks.
+              logger.debug("a connection failed", metadata: ["cause": "\(problem)"])
+            }
+          } else {
+            try channel.syncOptions?.setOption(
+              .recvAllocator, value: SharedReadAllocator(resources.input))
+          }
           try channel.pipeline.syncOperations.addHandler(
             ServerChannelHandler(core: core, resources: resources, registry: registry))
         }
@@ -100,6 +125,7 @@ package final class RPCServer: Sendable {
       return listener
     }
     try? await channel?.close()
+    configuration.tls?.closeHandshaking()
     for (connection, driver) in registry.all { driver.execute { connection.beginDrain() } }
     let registry = registry
     let cut = Task {
@@ -134,51 +160,4 @@ package struct ServerStatistics: Sendable {
   /// Calls whose handlers run now.
   package let runningCalls: Int
   package let methods: [(MethodDescriptor, MethodStatistics)]
-}
-
-/// Puts into the log what callers must not see. An attack must not fill the disk: of connections that were ended only so many lines
-/// a second are written, and then how many were not.
-private final class LoggingObserver: ServerObserver {
-  private static let endsPerSecond = 20
-
-  private struct State {
-    var second: Int64 = 0
-    var written = 0
-    var leftOut = 0
-  }
-
-  private let logger: Logger
-  private let state = Mutex(State())
-
-  init(logger: Logger) { self.logger = logger }
-
-  func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {
-    logger.error("a handler failed", metadata: ["method": "\(method)", "error": "\(error)"])
-  }
-
-  func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String) {
-    guard let leftOut = admitLine() else { return }
-    var metadata: Logger.Metadata = ["peer": "\(peer)", "cause": "\(end)"]
-    if !detail.isEmpty { metadata["detail"] = "\(detail)" }
-    if leftOut > 0 { metadata["lines_left_out"] = "\(leftOut)" }
-    logger.warning("a connection was cut", metadata: metadata)
-  }
-
-  /// How many lines were left out before this one; nil: it is left out too.
-  private func admitLine() -> Int? {
-    let second = MonotonicClock.now / 1_000_000_000
-    return state.withLock { state in
-      if state.second != second {
-        state.second = second
-        state.written = 0
-      }
-      guard state.written < Self.endsPerSecond else {
-        state.leftOut += 1
-        return nil
-      }
-      state.written += 1
-      defer { state.leftOut = 0 }
-      return state.leftOut
-    }
-  }
 }

@@ -33,12 +33,13 @@ final class ServerChannelHandler: ChannelInboundHandler {
     let peer = context.remoteAddress.map(Self.text) ?? "unknown"
     guard
       let connection = try? ServerConnection(
-        core: core, driver: driver, peer: peer, memory: resources.memory)
+        core: core, driver: driver, peer: peer, loop: resources.index, memory: resources.memory)
     else {
       context.close(promise: nil)
       return
     }
     self.connection = connection
+    connection.localAddress = context.localAddress.map(Self.text) ?? ""
     let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
     driver.onFlush = { [weak self] in self?.flushOutput(bound.value) }
     driver.onClose = { bound.value.close(promise: nil) }
@@ -60,7 +61,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
     connection.tick(now: now, delivered: delivered, waiting: waiting)
   }
 
-  private static func text(_ address: SocketAddress) -> String {
+  static func text(_ address: SocketAddress) -> String {
     guard let ip = address.ipAddress, let port = address.port else { return "\(address)" }
     return "\(ip):\(port)"
   }

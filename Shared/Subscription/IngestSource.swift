@@ -1,5 +1,5 @@
 package import RPC
-internal import RPCTransport
+package import RPCTransport
 package import ServiceKit
 internal import Synchronization
 
@@ -17,8 +17,26 @@ package final class IngestSource: ClientTransport {
       when both share one.
       """)
 
+  package static let tls = Setting<Bool>.toggle(
+    "ingest-tls", help: "Speaks TLS to ingest. On by itself where one of the next three is given."
+  ).grouped(group)
+  package static let authoritiesFile = Setting<String>.path(
+    "ingest-ca-file",
+    help: "PEM file of those who may have signed ingest's certificate. Empty: whom the system trusts."
+  ).grouped(group)
+  package static let certificateFile = Setting<String>.path(
+    "ingest-tls-certificate-file", help: "PEM file of the certificate that ingest is shown."
+  ).grouped(group)
+  package static let keyFile = Setting<String>.path(
+    "ingest-tls-key-file", help: "PEM file of that certificate's key."
+  ).grouped(group)
+  private static let group = "TLS to ingest"
+
   /// The settings of every consumer.
-  package static let settings = [host.definition, port.definition, tokenFile.definition]
+  package static let settings = [
+    host.definition, port.definition, tokenFile.definition, tls.definition,
+    authoritiesFile.definition, certificateFile.definition, keyFile.definition,
+  ]
 
   private struct Current {
     let token: String
@@ -28,19 +46,29 @@ package final class IngestSource: ClientTransport {
   private let host: String
   private let port: Int
   private let tokenPath: String
+  private let security: TLSContext?
   private let current = Mutex<Current?>(nil)
 
-  package init(host: String, port: Int, tokenPath: String) {
+  package init(host: String, port: Int, tokenPath: String, tls: TLSContext? = nil) {
     self.host = host
     self.port = port
     self.tokenPath = tokenPath
+    security = tls
   }
 
-  package convenience init(_ context: ServiceContext) {
-    let path = context.settings[Self.tokenFile]
+  /// - Throws: `SettingsError`, `TLSProblem` where the files of TLS are of no use.
+  package convenience init(_ context: ServiceContext) throws {
+    let settings = context.settings
+    let path = settings[Self.tokenFile]
+    let files = try TLSSettings.files(
+      settings, certificate: Self.certificateFile, key: Self.keyFile,
+      authorities: Self.authoritiesFile, isServer: false)
+    let tls = try (files ?? (settings[Self.tls] ? TLSFiles() : nil)).map {
+      try TLSContext(.client, $0)
+    }
     self.init(
-      host: context.settings[Self.host], port: context.settings[Self.port],
-      tokenPath: path.isEmpty ? context.file("service.token") : path)
+      host: settings[Self.host], port: settings[Self.port],
+      tokenPath: path.isEmpty ? context.file("service.token") : path, tls: tls)
   }
 
   package func unary(
@@ -73,8 +101,9 @@ package final class IngestSource: ClientTransport {
     }
     let (channel, old) = current.withLock { current in
       if let current, current.token == token { return (current.channel, nil as Channel?) }
-      let channel = Channel(
-        host: host, port: port, token: token, configuration: LogFollower.channelConfiguration)
+      var configuration = LogFollower.channelConfiguration
+      configuration.tls = security
+      let channel = Channel(host: host, port: port, token: token, configuration: configuration)
       defer { current = Current(token: token, channel: channel) }
       return (channel, current?.channel)
     }

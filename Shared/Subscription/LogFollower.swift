@@ -24,6 +24,8 @@ package final class LogFollower: Sendable {
     var headOffset: UInt64 = 0
     var isConnected = false
     var lastHeard: Int64 = 0
+    /// Of the stream that stands or that was the last.
+    var requestID = ""
   }
 
   private let subscriber: String
@@ -94,7 +96,10 @@ package final class LogFollower: Sendable {
     let level: Logger.Level = Self.isPeersEnd(cause) ? (isRepeated ? .debug : .warning) : .error
     logger.log(
       level: level, "the log's stream broke",
-      metadata: ["error": "\(cause)", "next_offset": "\(position.nextOffset)"])
+      metadata: [
+        "error": "\(LogText.line("\(cause)"))", "next_offset": "\(position.nextOffset)",
+        "request_id": "\(state.withLock { $0.requestID })",
+      ])
   }
 
   /// Whether ingest or the way to it went away, rather than that something of the log cannot be applied.
@@ -110,8 +115,14 @@ package final class LogFollower: Sendable {
     var request = ProtoSubscribeRequest()
     request.fromOffset = position.nextOffset
     request.subscriber = subscriber
+    // Ingest's log and ours name the stream alike.
+    var options = CallOptions()
+    let seed = CallSeed()
+    options.metadata.add(RequestID.header, seed.requestID)
+    options.metadata.add(RequestID.traceHeader, seed.trace(under: nil).traceparent)
+    state.withLock { $0.requestID = seed.requestID }
     do {
-      let stream = try await client.subscribe(request)
+      let stream = try await client.subscribe(request, options: options)
       return await follow(stream)
     } catch {
       return error

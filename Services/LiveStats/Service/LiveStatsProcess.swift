@@ -7,7 +7,7 @@ import Subscription
 package enum LiveStatsProcess {
   /// - Throws: where the store cannot be opened or holds something damaged.
   package static func parts(_ context: ServiceContext) throws -> ServiceParts {
-    let source = IngestSource(context)
+    let source = try IngestSource(context)
     let core = try LiveStatsCore(
       path: context.file("live.sqlite"), configuration: LiveStatsConfiguration(context.settings),
       transport: source, tokens: context.tokens, logger: context.logger,

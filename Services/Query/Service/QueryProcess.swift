@@ -15,7 +15,7 @@ package enum QueryProcess {
       onPoison: { context.stop("query.sqlite: \($0.message)") })
     let directory = try Directory(store: store, tokens: context.tokens)
     let engine = try QueryEngine(store: store, cacheBytesMax: configuration.cacheBytesMax)
-    let source = IngestSource(context)
+    let source = try IngestSource(context)
     let follower = try LogFollower(
       subscriber: "query", transport: source, store: store, directory: directory,
       consumer: QueryConsumer(engine: engine), logger: context.logger)

@@ -7,7 +7,7 @@ import Subscription
 package enum UserProfileProcess {
   /// - Throws: where the store cannot be opened or holds something damaged.
   package static func parts(_ context: ServiceContext) throws -> ServiceParts {
-    let source = IngestSource(context)
+    let source = try IngestSource(context)
     let core = try UserProfileCore(
       path: context.file("profile.sqlite"),
       configuration: UserProfileConfiguration(context.settings), transport: source,

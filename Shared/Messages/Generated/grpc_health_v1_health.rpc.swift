@@ -6,9 +6,9 @@ package import RPC
 /// The methods of `grpc.health.v1.Health`.
 package enum Grpc_Health_V1_HealthMethods {
   package static let check = MethodDescriptor(
-    service: "grpc.health.v1.Health", method: "Check", kind: .unary, access: .open)
+    service: "grpc.health.v1.Health", method: "Check", kind: .unary, access: .open, defaultDeadlineMilliseconds: 10000)
   package static let list = MethodDescriptor(
-    service: "grpc.health.v1.Health", method: "List", kind: .unary, access: .open)
+    service: "grpc.health.v1.Health", method: "List", kind: .unary, access: .open, defaultDeadlineMilliseconds: 10000)
   package static let watch = MethodDescriptor(
     service: "grpc.health.v1.Health", method: "Watch", kind: .serverStreaming, access: .open)
 

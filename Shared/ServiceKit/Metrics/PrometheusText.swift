@@ -25,8 +25,29 @@ struct PrometheusText {
     for (method, figures) in statistics.methods {
       sample("footfall_rpc_running", labels(method), Double(figures.inFlight))
     }
+    addRefusals(statistics)
     addCalls(statistics)
+    addTraffic(statistics)
     addLatencies(statistics)
+  }
+
+  private mutating func addRefusals(_ statistics: ServerStatistics) {
+    let connections = statistics.connections
+    head("footfall_connections_ended_total", "counter", "Connections that the server ended, by cause.")
+    for (cause, count) in connections.endsByCause {
+      sample("footfall_connections_ended_total", [("cause", "\(cause)")], Double(count))
+    }
+    let totals = [
+      ("streams_stalled", "Streams reset because their client did not read.", connections.stalledStreamsCount),
+      ("calls_refused", "Calls refused because too many ran.", connections.refusedCallsCount),
+      ("requests_without_te", "Requests without te: trailers.", connections.requestsWithoutTECount),
+    ]
+    for (name, help, count) in totals {
+      head("footfall_\(name)_total", "counter", help)
+      sample("footfall_\(name)_total", [], Double(count))
+    }
+    head("footfall_calls_running", "gauge", "Calls that hold a part of the bound of the whole service.")
+    sample("footfall_calls_running", [], Double(statistics.runningCalls))
   }
 
   private mutating func addCalls(_ statistics: ServerStatistics) {
@@ -36,6 +57,22 @@ struct PrometheusText {
       where count > 0 || status == .ok {
         sample(
           "footfall_rpc_calls_total", labels(method) + [("status", "\(status)")], Double(count))
+      }
+    }
+  }
+
+  private mutating func addTraffic(_ statistics: ServerStatistics) {
+    let totals: [(String, String, (MethodStatistics) -> Int)] = [
+      ("request_bytes", "Bytes of request messages.", { $0.requestBytes }),
+      ("response_bytes", "Bytes of response messages.", { $0.responseBytes }),
+      ("request_messages", "Messages that came.", { $0.requestMessages }),
+      ("response_messages", "Messages that were sent.", { $0.responseMessages }),
+    ]
+    for (name, help, value) in totals {
+      head("footfall_rpc_\(name)_total", "counter", help)
+      // A method that nobody calls would add four lines of zeros.
+      for (method, figures) in statistics.methods where figures.calls > 0 {
+        sample("footfall_rpc_\(name)_total", labels(method), Double(value(figures)))
       }
     }
   }

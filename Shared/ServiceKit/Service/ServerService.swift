@@ -22,11 +22,13 @@ struct ServerService: Service, CustomStringConvertible {
   private let parts: ServiceParts
   private let server: RPCServer
   private let metrics: MetricsServer
+  private let watch: TLSWatch?
 
   var description: String { "server" }
 
   init(
-    name: String, standard: StandardSettings, context: ServiceContext, parts: ServiceParts
+    name: String, standard: StandardSettings, context: ServiceContext, parts: ServiceParts,
+    tls: TLSContext?
   ) throws {
     self.name = name
     self.standard = standard
@@ -34,15 +36,18 @@ struct ServerService: Service, CustomStringConvertible {
     self.parts = parts
     let settings = context.settings
     let loops = settings[standard.eventLoops]
-    var limits = ServerLimits()
-    limits.connectionsMax = settings[standard.connectionsMax]
+    var configuration = ServerConfiguration(
+      host: settings[standard.host], port: settings[standard.port],
+      eventLoops: loops == 0 ? System.coreCount : loops, limits: try LimitSettings.limits(settings),
+      tls: tls)
+    configuration.sampling = CallSampling(share: settings[standard.accessLogSample])
     let server = RPCServer(
-      configuration: ServerConfiguration(
-        host: settings[standard.host], port: settings[standard.port],
-        eventLoops: loops == 0 ? System.coreCount : loops, limits: limits),
+      configuration: configuration,
       services: try parts.handlers + Self.standardHandlers(parts, context.health),
       authorizer: context.tokens, logger: context.logger)
     self.server = server
+    watch = tls.map { TLSWatch(tls: $0, logger: context.logger) }
+    watch?.register(in: context.metrics)
     let registry = context.metrics
     metrics = MetricsServer { registry.text(server.statistics) }
   }
@@ -53,10 +58,13 @@ struct ServerService: Service, CustomStringConvertible {
     let names =
       parts.handlers.map { type(of: $0).serviceName } + [
         HealthService.serviceName, ReflectionService.serviceName,
-        ReflectionServiceV1Alpha.serviceName,
+        ReflectionServiceV1Alpha.serviceName, ChannelzService.serviceName,
       ]
     let reflection = try ReflectionService(services: names)
-    return [HealthService(board: health), reflection, ReflectionServiceV1Alpha(reflection)]
+    return [
+      HealthService(board: health), reflection, ReflectionServiceV1Alpha(reflection),
+      ChannelzService(),
+    ]
   }
 
   func run() async throws {
@@ -70,8 +78,12 @@ struct ServerService: Service, CustomStringConvertible {
     context.logger.info(
       "metrics", metadata: ["address": "\(settings[standard.metricsHost]):\(metricsPort)"])
     announce("ready: \(name) on \(settings[standard.host]):\(port)")
-    // Ends by throwing, when the process is told to end or the task is cancelled: what follows is the same.
-    try? await cancelWhenGracefulShutdown { try await self.giveBackCodeWhenIdle() }
+    await withTaskGroup(of: Void.self) { group in
+      if let watch { group.addTask { await watch.run() } }
+      // Ends by throwing, when the process is told to end or the task is cancelled: what follows is the same.
+      try? await cancelWhenGracefulShutdown { try await self.giveBackCodeWhenIdle() }
+      group.cancelAll()
+    }
     context.logger.info("draining")
     context.health.drain()
     parts.drain()

@@ -47,6 +47,8 @@ package struct ServiceMain: Sendable {
       settings = try SettingsReader(definitions: definitions)
         .read(arguments: arguments, environment: environment)
       try checkAddresses(settings)
+      _ = try standard.tls.files(settings)
+      _ = try LimitSettings.limits(settings)
     } catch {
       complain("\(error)")
       return 2
@@ -76,6 +78,7 @@ package struct ServiceMain: Sendable {
   private func serve(_ settings: Settings) async throws {
     var logger = Logger(label: name, factory: { StreamLogHandler.standardError(label: $0) })
     logger.logLevel = Logger.Level(rawValue: settings[standard.logLevel]) ?? .info
+    let tls = try standard.tls.files(settings).map { try TLSContext(.server, $0) }
     let stopper = Stopper()
     let context = ServiceContext(
       settings: settings, dataFolder: try dataFolder(settings), logger: logger,
@@ -84,7 +87,7 @@ package struct ServiceMain: Sendable {
     ProcessFigures.register(in: context.metrics)
     let parts = try await build(context)
     let server = try ServerService(
-      name: name, standard: standard, context: context, parts: parts)
+      name: name, standard: standard, context: context, parts: parts, tls: tls)
     do {
       try await group(server, stopper, parts, settings, logger).run()
     } catch {

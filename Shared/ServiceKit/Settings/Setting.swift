@@ -1,7 +1,7 @@
 /// One value that a person can set: by flag, variable or file. Everything that is said about it, in `--help` and the documents,
 /// comes from here.
 package struct Setting<Value: Sendable>: Sendable {
-  package let definition: SettingDefinition
+  package private(set) var definition: SettingDefinition
   let parse: @Sendable (String) throws(SettingProblem) -> Value
 
   init(
@@ -12,6 +12,13 @@ package struct Setting<Value: Sendable>: Sendable {
     definition.check = { text throws(SettingProblem) in _ = try parse(text) }
     self.definition = definition
     self.parse = parse
+  }
+
+  /// The same under a heading of the help.
+  package func grouped(_ heading: String) -> Setting {
+    var copy = self
+    copy.definition.group = heading
+    return copy
   }
 }
 
@@ -27,6 +34,8 @@ package struct SettingDefinition: Sendable {
   package let help: String
   /// A flag without a value means true.
   let isSwitch: Bool
+  /// The heading of the help under which it stands; empty: among the first, without one.
+  package internal(set) var group = ""
   var check: @Sendable (String) throws(SettingProblem) -> Void = { _ throws(SettingProblem) in }
 
   init(
@@ -74,6 +83,21 @@ extension Setting where Value == Int {
         let unit = unit.isEmpty ? "" : " \(unit)"
         throw SettingProblem(
           description: "\(number) is not within \(range.lowerBound)-\(range.upperBound)\(unit)")
+      }
+      return number
+    }
+  }
+}
+
+extension Setting where Value == Double {
+  /// A part of a whole: 0...1.
+  package static func share(_ name: String, default value: Double, help: String) -> Setting {
+    precondition((0...1).contains(value), "setting \(name): default \(value) is no share")
+    let definition = SettingDefinition(
+      name: name, allowed: "0.0-1.0", defaultText: "\(value)", help: help)
+    return Setting(definition) { text throws(SettingProblem) in
+      guard let number = Double(text), (0...1).contains(number) else {
+        throw SettingProblem(description: "\"\(text)\" is no number within 0.0-1.0")
       }
       return number
     }

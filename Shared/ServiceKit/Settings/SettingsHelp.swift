@@ -8,7 +8,12 @@ package enum SettingsHelp {
       summary, "", "Usage: \(program) [--flag value ...]", "",
       "A flag goes before its variable, the variable before the file of --config.", "",
     ]
-    for definition in definitions {
+    var heading = ""
+    for definition in grouped(definitions) {
+      if definition.group != heading {
+        heading = definition.group
+        lines += ["", "\(heading):", ""]
+      }
       let value = definition.isSwitch ? "" : " <\(definition.allowed)\(unit(definition))>"
       lines.append("  \(definition.flag)\(value)")
       lines += wrap(definition.help, width: 92).map { "        \($0)" }
@@ -16,15 +21,21 @@ package enum SettingsHelp {
       lines.append("        default: \(standard); variable: \(definition.variable)")
     }
     lines += [
-      "  --help", "        Prints this.", "  --help-markdown", "        Prints this as a table.",
+      "", "  --help", "        Prints this.", "  --help-markdown", "        Prints this as a table.",
     ]
     return lines.joined(separator: "\n")
   }
 
   /// A table for docs/.
   package static func markdown(_ definitions: [SettingDefinition]) -> String {
-    var lines = ["| flag | variable | allowed | default | meaning |", "|---|---|---|---|---|"]
-    for definition in definitions {
+    let head = ["| flag | variable | allowed | default | meaning |", "|---|---|---|---|---|"]
+    var lines = head
+    var heading = ""
+    for definition in grouped(definitions) {
+      if definition.group != heading {
+        heading = definition.group
+        lines += ["", "### \(heading)", ""] + head
+      }
       let allowed = (definition.allowed + unit(definition)).replacing("|", with: "\\|")
       let standard = definition.defaultText.isEmpty ? "none" : "`\(definition.defaultText)`"
       lines.append(
@@ -32,6 +43,15 @@ package enum SettingsHelp {
           + "\(definition.help.replacing("|", with: "\\|")) |")
     }
     return lines.joined(separator: "\n")
+  }
+
+  /// Those without a heading first, then heading by heading, in the order in which they come.
+  private static func grouped(_ definitions: [SettingDefinition]) -> [SettingDefinition] {
+    var headings = [""]
+    for definition in definitions where !headings.contains(definition.group) {
+      headings.append(definition.group)
+    }
+    return headings.flatMap { heading in definitions.filter { $0.group == heading } }
   }
 
   private static func unit(_ definition: SettingDefinition) -> String {

@@ -142,7 +142,7 @@ package struct SettingsReader: Sendable {
         }
       }
     } catch is DecodingError {
-      problems.append("\(path): not a JSON object whose values are texts, whole numbers, true or false")
+      problems.append("\(path): not a JSON object whose values are texts, numbers, true or false")
     } catch {
       problems.append("\(path): \(error.localizedDescription)")
     }
@@ -159,6 +159,8 @@ private struct FileValue: Decodable {
     if let value = try? container.decode(Bool.self) {
       text = value ? "true" : "false"
     } else if let value = try? container.decode(Int.self) {
+      text = "\(value)"
+    } else if let value = try? container.decode(Double.self) {
       text = "\(value)"
     } else {
       text = try container.decode(String.self)

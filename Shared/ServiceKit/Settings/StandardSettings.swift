@@ -11,7 +11,7 @@ package struct StandardSettings: Sendable {
   package let listenBeyondLoopback = Setting<Bool>.toggle(
     "listen-beyond-loopback",
     help: """
-      Allows an address that other machines reach. There is no encryption: put something that encrypts in front.
+      Allows an address that other machines reach. Without --tls-certificate-file tokens and events then travel unencrypted.
       """)
   package let data = Setting<String>.path(
     "data", default: "footfall-data", help: "Folder of the service's files. Made where missing.")
@@ -21,9 +21,13 @@ package struct StandardSettings: Sendable {
   package let eventLoops = Setting<Int>.integer(
     "event-loops", default: 0, in: 0...256, unit: "threads",
     help: "Threads that serve connections. 0: one per core.")
-  package let connectionsMax = Setting<Int>.integer(
-    "connections-max", default: 1_024, in: 1...65_536, unit: "connections",
-    help: "Connections at once; one more is closed on arrival.")
+  package let accessLogSample = Setting<Double>.share(
+    "access-log-sample", default: 0,
+    help: """
+      Share of calls of which the log gets a line. Calls that fail with INTERNAL, UNKNOWN or DATA_LOSS get one always, \
+      10 a second at most.
+      """)
+  package let tls = TLSSettings()
   package let drainSeconds = Setting<Int>.integer(
     "drain-seconds", default: 10, in: 0...3_600, unit: "s",
     help: "How long running calls may go on after SIGTERM.")
@@ -41,7 +45,7 @@ package struct StandardSettings: Sendable {
       SettingsReader.file.definition, host.definition, port.definition,
       metricsHost.definition, metricsPort.definition,
       listenBeyondLoopback.definition, data.definition, logLevel.definition,
-      eventLoops.definition, connectionsMax.definition, drainSeconds.definition,
-    ]
+      accessLogSample.definition, eventLoops.definition, drainSeconds.definition,
+    ] + tls.definitions + LimitSettings.definitions
   }
 }

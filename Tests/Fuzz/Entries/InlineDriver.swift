@@ -33,6 +33,7 @@ final class InlineDriver: ConnectionDriver, @unchecked Sendable {
 }
 
 struct SilentObserver: ServerObserver {
-  func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {}
+  func handlerFailed(_ method: MethodDescriptor, _ error: any Error, requestID: String) {}
+  func callEnded(_ record: CallRecord) {}
   func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String) {}
 }

@@ -52,7 +52,10 @@ private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throw
 
   @Test func `streams may be reset two hundred times at once and no more`() throws {
     func resets(_ count: UInt32) -> Frames {
-      (0..<count).flatMap { request(2 * $0 + 1) + frame(3, 0, stream: 2 * $0 + 1, [0, 0, 0, 8]) }
+      (0..<count).flatMap { index -> Frames in
+        let stream = 2 * index + 1
+        return request(stream) + frame(3, 0, stream: stream, [0, 0, 0, 8])
+      }
     }
     #expect(try verdict(resets(190)) == nil)
     #expect(try verdict(resets(300)) == .abuse(.resets))
@@ -61,8 +64,9 @@ private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throw
   @Test func `resets that the peer provokes count as well`() throws {
     // An overflow of the stream's window: RST_STREAM by the server.
     func overflows(_ count: UInt32) -> Frames {
-      (0..<count).flatMap {
-        request(2 * $0 + 1) + frame(8, 0, stream: 2 * $0 + 1, [0x7F, 0xFF, 0xFF, 0xFF])
+      (0..<count).flatMap { index -> Frames in
+        let stream = 2 * index + 1
+        return request(stream) + frame(8, 0, stream: stream, [0x7F, 0xFF, 0xFF, 0xFF])
       }
     }
     #expect(try verdict(overflows(40)) == nil)

@@ -19,7 +19,8 @@ private final class InlineDriver: ConnectionDriver, TaskExecutor, @unchecked Sen
 }
 
 private struct Observer: ServerObserver {
-  func handlerFailed(_ method: MethodDescriptor, _ error: any Error) {}
+  func handlerFailed(_ method: MethodDescriptor, _ error: any Error, requestID: String) {}
+  func callEnded(_ record: CallRecord) {}
   func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String) {}
 }
 

@@ -10,7 +10,7 @@ struct MethodTests {
     IngestMethods.all + EventLogMethods.all + QueryMethods.all + LiveStatsMethods.all
     + UserProfileMethods.all + Grpc_Health_V1_HealthMethods.all
     + Grpc_Reflection_V1_ServerReflectionMethods.all
-    + Grpc_Reflection_V1alpha_ServerReflectionMethods.all
+    + Grpc_Reflection_V1alpha_ServerReflectionMethods.all + Grpc_Channelz_V1_ChannelzMethods.all
 
   /// What anybody may call.
   private static let open: Set<String> = [

@@ -122,6 +122,19 @@ struct ServiceMainTests {
     #expect(diary.all == ["built"])
   }
 
+  @Test("A certificate without its key is a wrong setting; files that cannot be read end the start", arguments: [
+    (["--tls-certificate-file=/nonexistent/a.pem"], 2), (["--tls-key-file=/nonexistent/a.key"], 2),
+    (["--tls-client-ca-file=/nonexistent/ca.pem"], 2),
+    (["--tls-certificate-file=/nonexistent/a.pem", "--tls-key-file=/nonexistent/a.key"], 1),
+  ] as [([String], Int32)])
+  func tls(arguments: [String], expected: Int32) async {
+    let status = await Self.run(arguments) { _ in
+      Issue.record("built")
+      throw Failure()
+    }
+    #expect(status == expected)
+  }
+
   @Test("Help and wrong settings do not build")
   func help() async {
     #expect(await Self.run(["--help"]) { _ in throw Failure() } == 0)

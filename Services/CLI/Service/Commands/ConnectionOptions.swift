@@ -87,6 +87,24 @@ package struct ConnectionOptions: ParsableArguments {
     help: "host:port of live-stats (FOOTFALL_LIVE_STATS; default 127.0.0.1:7004).")
   package var liveStats: String?
 
+  @Flag(help: "Speak TLS (FOOTFALL_TLS=true). On by itself with one of the next three.")
+  package var tls = false
+
+  @Option(
+    name: .customLong("ca-file"),
+    help: "PEM file of those who may have signed the services' certificates (FOOTFALL_CA_FILE; default: whom the system trusts).")
+  package var authoritiesFile: String?
+
+  @Option(
+    name: .customLong("client-certificate-file"),
+    help: "PEM file of the certificate to show (FOOTFALL_CLIENT_CERTIFICATE_FILE).")
+  package var clientCertificateFile: String?
+
+  @Option(
+    name: .customLong("client-key-file"),
+    help: "PEM file of that certificate's key (FOOTFALL_CLIENT_KEY_FILE).")
+  package var clientKeyFile: String?
+
   package init() {}
 
   package static func variable(_ name: String) -> String? {
@@ -125,6 +143,20 @@ package struct ConnectionOptions: ParsableArguments {
     return token
   }
 
+  /// nil: no TLS.
+  package func security() throws -> TLSContext? {
+    let files = TLSFiles(
+      certificate: clientCertificateFile ?? Self.variable("FOOTFALL_CLIENT_CERTIFICATE_FILE") ?? "",
+      key: clientKeyFile ?? Self.variable("FOOTFALL_CLIENT_KEY_FILE") ?? "",
+      authorities: authoritiesFile ?? Self.variable("FOOTFALL_CA_FILE") ?? "")
+    guard tls || Self.variable("FOOTFALL_TLS") == "true" || files != TLSFiles() else { return nil }
+    do {
+      return try TLSContext(.client, files)
+    } catch {
+      throw CommandFailure(error.description)
+    }
+  }
+
   /// Calls `body` with a channel to the service, and closes it.
   package func withChannel<Value>(
     to service: ServiceName, isTokenRequired: Bool = true,
@@ -132,7 +164,10 @@ package struct ConnectionOptions: ParsableArguments {
   ) async throws -> Value {
     let address = try address(of: service)
     let token = isTokenRequired ? try token() : try? token()
-    let channel = Channel(host: address.host, port: address.port, token: token)
+    var configuration = ChannelConfiguration()
+    configuration.tls = try security()
+    let channel = Channel(
+      host: address.host, port: address.port, token: token, configuration: configuration)
     let result: Result<Value, any Error>
     do {
       result = .success(try await body(channel))

@@ -32,7 +32,7 @@ package struct Footfall: AsyncParsableCommand {
       Printer.note("footfall: \(failure.message)")
       return failure.exit.rawValue
     } catch let error as RPCError {
-      Printer.note("footfall: \(error.code): \(error.message)")
+      Printer.note("footfall: \(describe(error))")
       return CommandFailure.Exit.failure.rawValue
     } catch let error as InputError {
       Printer.note("footfall: \(error)")
@@ -43,6 +43,16 @@ package struct Footfall: AsyncParsableCommand {
     } catch {
       return report(error)
     }
+  }
+
+  /// With what led to a failed connection, and with the name by which the service's log knows a fault of its own.
+  private static func describe(_ error: RPCError) -> String {
+    var text = "\(error.code): \(error.message)"
+    if error.delivery == .notSent, let cause = error.cause { text += ": \(cause)" }
+    if [.internal, .unknown, .dataLoss].contains(error.code), let id = error.metadata[RequestID.header] {
+      text += " (request \(id))"
+    }
+    return text
   }
 
   /// Errors and answers of the argument parser: help is an "error" of exit code 0.

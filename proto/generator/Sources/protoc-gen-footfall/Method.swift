@@ -34,7 +34,10 @@ struct Method {
       case .noSideEffects: ".noSideEffects"
       case .idempotent: ".idempotent"
       }
-    defaultDeadlineMilliseconds = method.options.ProtodefaultDeadlineMs
+    let isStandard = method.file.package.hasPrefix("grpc.")
+    defaultDeadlineMilliseconds =
+      isStandard && kind == .unary
+      ? Self.standardDeadlineMilliseconds : method.options.ProtodefaultDeadlineMs
     request = namer.fullName(message: method.inputType)
     response = namer.fullName(message: method.outputType)
     if style == .eventLoop && kind != .unary {
@@ -49,10 +52,17 @@ struct Method {
   /// `CreateApp` -> `createApp`.
   var name: String { descriptor.name.prefix(1).lowercased() + descriptor.name.dropFirst() }
 
-  /// The standard services of gRPC carry no options of ours: they are open.
+  /// Of the standard services' unary methods, which carry no options of ours.
+  private static let standardDeadlineMilliseconds: UInt32 = 10_000
+
+  /// The standard services of gRPC carry no options of ours: channelz, which shows who is connected, is for
+  /// administrators; the others are open.
   private static func access(_ method: MethodDescriptor) throws -> String {
     let scope = method.options.Protoscope
-    if scope == "open" || (scope.isEmpty && method.file.package.hasPrefix("grpc.")) { return ".open" }
+    if scope == "open" { return ".open" }
+    if scope.isEmpty, method.file.package.hasPrefix("grpc.") {
+      return method.file.package.hasPrefix("grpc.channelz.") ? ".scope(\"admin\")" : ".open"
+    }
     guard !scope.isEmpty else {
       throw GenerationError(
         description: """
