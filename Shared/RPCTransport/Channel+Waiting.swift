@@ -85,28 +85,33 @@ extension Channel {
   /// Gives those who wait what the state has for them now, in their order, and tells watchers of a change.
   func settle() {
     var served: [(Waiter, Result<ClientConnection, any Error>)] = []
-    var ended: [AsyncStream<ConnectivityState>.Continuation] = []
-    state.withLock { state in
-      ended = tellWatchers(&state)
-      guard !state.waiters.isEmpty, state.balancer.state != .connecting, state.balancer.state != .idle
-      else { return }
-      for number in state.waiters.keys.sorted() {
-        guard let waiter = state.waiters[number] else { continue }
-        switch state.balancer.pick(waitForReady: waiter.waitForReady, now: 0).0 {
-        case .wait: continue
-        case .connection(let connection): served.append((waiter, .success(connection)))
-        case .fail(let error): served.append((waiter, .failure(error)))
-        }
-        state.waiters[number] = nil
-      }
+    let finished = state.withLock { state in
+      let finished = Self.tellWatchers(&state)
+      serve(&state, &served)
+      return finished
     }
-    // A watcher that ends takes itself off the list, under the lock that was held until here.
-    for watcher in ended { watcher.finish() }
+    for watcher in finished { watcher.finish() }
     for (waiter, result) in served {
       waiter.deadline?.cancel()
       waiter.continuation.resume(with: result)
     }
     reconnectForWaiters()
+  }
+
+  private func serve(
+    _ state: inout State, _ served: inout [(Waiter, Result<ClientConnection, any Error>)]
+  ) {
+    guard !state.waiters.isEmpty, state.balancer.state != .connecting, state.balancer.state != .idle
+    else { return }
+    for number in state.waiters.keys.sorted() {
+      guard let waiter = state.waiters[number] else { continue }
+      switch state.balancer.pick(waitForReady: waiter.waitForReady, now: 0).0 {
+      case .wait: continue
+      case .connection(let connection): served.append((waiter, .success(connection)))
+      case .fail(let error): served.append((waiter, .failure(error)))
+      }
+      state.waiters[number] = nil
+    }
   }
 
   /// A channel that became idle while calls wait goes on for them.
@@ -120,8 +125,8 @@ extension Channel {
     }
   }
 
-  /// Returns those who hear nothing more.
-  private func tellWatchers(
+  /// Returns those that have heard the last. Their `finish` takes them out of the list at once, and so waits for the lock.
+  private static func tellWatchers(
     _ state: inout State
   ) -> [AsyncStream<ConnectivityState>.Continuation] {
     let now = state.balancer.state

@@ -160,8 +160,11 @@ import Testing
     let a = connects(core.resolved(["a"], now: 0))[0]
     let early = core.connectFailed(a.id, failed, now: Self.second)
     #expect(!resolves(early))
-    let again = connects(core.wake(now: 31 * Self.second))
-    #expect(resolves(core.connectFailed(again[0].id, failed, now: 31 * Self.second)))
+    let later = core.wake(now: 31 * Self.second)
+    #expect(connects(later).map(\.address) == ["a"])
+    #expect(resolves(later))
+    // One question at a time.
+    #expect(!resolves(core.connectFailed(connects(later)[0].id, failed, now: 31 * Self.second)))
     let moved = connects(core.resolved(["b"], now: 31 * Self.second))
     #expect(moved.map(\.address) == ["b"])
   }

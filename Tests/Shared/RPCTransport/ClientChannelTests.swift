@@ -45,7 +45,7 @@ import Testing
   @Test func `round robin spreads calls evenly, without a server that died, with it when it is back`()
     async throws
   {
-    let servers = try await [start(1), start(2), start(3)]
+    let servers = try await [start(1), start(2, port: portToComeBackTo()), start(3)]
     var configuration = quickConfiguration()
     configuration.balancing = .roundRobin
     let channel = Channel(addresses(servers.map(\.1)), token: nil, configuration: configuration)
@@ -141,7 +141,7 @@ import Testing
   }
 
   @Test func `a call that waits for a server gets it`() async throws {
-    let (gone, port) = try await start(1)
+    let (gone, port) = try await start(1, port: portToComeBackTo())
     await gone.shutdown(graceMilliseconds: 10)
     let channel = Channel(addresses([port]), token: nil, configuration: quickConfiguration())
     let hasty = await failure { _ = try await who(channel, 1) }

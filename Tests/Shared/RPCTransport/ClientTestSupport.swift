@@ -37,6 +37,9 @@ func withRawServer(
   server.close()
 }
 
+/// A port for a server that will come back: below those that the system gives to others meanwhile.
+func portToComeBackTo() -> Int { Int.random(in: 20_000...29_999) }
+
 /// Waits until a condition holds; false: not within ten seconds.
 func eventually(_ condition: () -> Bool) async -> Bool {
   let end = Deadline.after(milliseconds: 10_000)

@@ -300,7 +300,7 @@ func code(_ body: () async throws -> Void) async -> StatusCode {
 
   @Test func `a channel connects again after its server came back`() async throws {
     let server = RPCServer(
-      configuration: ServerConfiguration(port: 0), services: [ProbeService()],
+      configuration: ServerConfiguration(port: portToComeBackTo()), services: [ProbeService()],
       authorizer: OpenAuthorizer(), logger: Logger(label: "test"))
     let port = try await server.start()
     var configuration = ChannelConfiguration()
