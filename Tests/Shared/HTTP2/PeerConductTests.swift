@@ -52,8 +52,8 @@ private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throw
 
   @Test func `streams may be reset two hundred times at once and no more`() throws {
     func resets(_ count: UInt32) -> Frames {
-      (0..<count).flatMap { index -> Frames in
-        let stream = 2 * index + 1
+      (0..<count).flatMap { (call: UInt32) -> Frames in
+        let stream = call * 2 + 1
         return request(stream) + frame(3, 0, stream: stream, [0, 0, 0, 8])
       }
     }
@@ -64,8 +64,8 @@ private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throw
   @Test func `resets that the peer provokes count as well`() throws {
     // An overflow of the stream's window: RST_STREAM by the server.
     func overflows(_ count: UInt32) -> Frames {
-      (0..<count).flatMap { index -> Frames in
-        let stream = 2 * index + 1
+      (0..<count).flatMap { (call: UInt32) -> Frames in
+        let stream = call * 2 + 1
         return request(stream) + frame(8, 0, stream: stream, [0x7F, 0xFF, 0xFF, 0xFF])
       }
     }
