@@ -11,11 +11,11 @@ private let takesGzip = [HeaderField("grpc-accept-encoding", "identity,deflate,g
 private func pack(_ bytes: [UInt8]) -> [UInt8] { bytes.withUnsafeBytes { Gzip.pack($0) } }
 
 private func withRawClient(
-  _ limits: ServerLimits = ServerLimits(), _ body: (RawClient, RPCServer) async throws -> Void
+  _ limits: ServerLimits = ServerLimits(), authorizer: any Authorizer = DenyingAuthorizer(), _ body: (RawClient, RPCServer) async throws -> Void
 ) async throws {
   let server = RPCServer(
     configuration: ServerConfiguration(port: 0, limits: limits), services: [ProbeService()],
-    authorizer: DenyingAuthorizer(), logger: Logger(label: "test"))
+    authorizer: authorizer, logger: Logger(label: "test"))
   let port = try await server.start()
   do {
     try await body(RawClient(port: port), server)
@@ -222,6 +222,21 @@ private func withRawClient(
   }
 }
 
+/// The `authorization` field names the app.
+private struct AppAuthorizer: Authorizer {
+  let apps = ["a", "b"].map { Principal(tokenID: $0, appID: $0, scopes: ["admin"]) }
+
+  func authorize(
+    _ method: MethodDescriptor, authorization: UnsafeRawBufferPointer?
+  ) throws(RPCError) -> Principal {
+    let name = authorization.map { String(decoding: $0, as: UTF8.self) }
+    guard let app = apps.first(where: { $0.appID == name }) else {
+      throw RPCError(.unauthenticated, "no app")
+    }
+    return app
+  }
+}
+
 func count(_ server: RPCServer, _ end: ConnectionEnd) -> Int {
   server.statistics.connections.endsByCause.first { $0.0 == end }?.1 ?? 0
 }
@@ -338,6 +353,25 @@ func count(_ server: RPCServer, _ end: ConnectionEnd) -> Int {
       #expect((200...400).contains(Int(answer.fields["grpc-retry-pushback-ms"] ?? "") ?? 0))
       let health = try client.call("/probe.Probe/Critical", body: RawClient.framed([1]))
       #expect(health.status == 0)
+    }
+  }
+
+  @Test func `an app may hold no more than its share of a half-full server`() async throws {
+    var limits = ServerLimits()
+    limits.runningCallsMax = 40
+    try await withRawClient(limits, authorizer: AppAuthorizer()) { client, server in
+      let never = "/probe.Probe/Never"
+      for _ in 0..<20 {
+        _ = try client.begin(
+          RawClient.fields(never, [HeaderField("authorization", "a")]), RawClient.framed([]))
+      }
+      while server.statistics.runningCalls < 20 { await Task.yield() }
+      let more = try client.call(
+        echo, [HeaderField("authorization", "a")], body: RawClient.framed([1]))
+      #expect(more.status == StatusCode.resourceExhausted.rawValue)
+      let other = try client.call(
+        echo, [HeaderField("authorization", "b")], body: RawClient.framed([1]))
+      #expect(other.status == 0)
     }
   }
 }
