@@ -32,6 +32,8 @@ package struct CallContext: Sendable {
   /// `127.0.0.1:51234`.
   package let peer: String
   package let response: ResponseMetadata
+  /// Whether the one request of a unary call came compressed; see `RequestStream.lastWasCompressed` for the others.
+  package let requestWasCompressed: Bool
   private let seed: CallSeed
 
   /// The call whose handler runs in this task. Calls made meanwhile carry its request id and trace on.
@@ -39,7 +41,8 @@ package struct CallContext: Sendable {
 
   package init(
     method: MethodDescriptor, principal: Principal, metadata: Metadata = Metadata(),
-    deadline: Deadline? = nil, peer: String = "", response: ResponseMetadata = ResponseMetadata(), seed: CallSeed = CallSeed()
+    deadline: Deadline? = nil, peer: String = "", response: ResponseMetadata = ResponseMetadata(),
+    requestWasCompressed: Bool = false, seed: CallSeed = CallSeed()
   ) {
     self.method = method
     self.principal = principal
@@ -47,6 +50,7 @@ package struct CallContext: Sendable {
     self.deadline = deadline
     self.peer = peer
     self.response = response
+    self.requestWasCompressed = requestWasCompressed
     self.seed = seed
   }
 

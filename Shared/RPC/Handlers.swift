@@ -71,6 +71,9 @@ package struct RequestStream<Message: Sendable>: AsyncSequence, Sendable {
     AsyncIterator(source: source, coder: coder)
   }
 
+  /// Whether the message that was read last came compressed.
+  package var lastWasCompressed: Bool { source.lastWasCompressed }
+
   /// The same messages under another coder.
   package func map<Other>(_ coder: MessageCoder<Other>) -> RequestStream<Other> {
     RequestStream<Other>(source: source, coder: coder)
@@ -108,6 +111,13 @@ package struct ResponseWriter<Message: Sendable>: Sendable {
 package protocol MessageSource: Sendable {
   /// The next message, nil at the end. One caller at a time.
   func next() async throws -> [UInt8]?
+  /// Whether the message that `next` returned last came compressed.
+  var lastWasCompressed: Bool { get }
+}
+
+extension MessageSource {
+  /// A source that knows no compression.
+  package var lastWasCompressed: Bool { false }
 }
 
 /// Where the messages of a stream go.

@@ -50,6 +50,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   private let unsentBytesMax: Int
   private let inboundBytesMax: Int
   let outboundCoding: OutboundCoding
+  private let lastPacked = Atomic<Bool>(false)
   /// The stream, from its beginning until it is closed.
   // nonisolated(unsafe): touched on the event loop only.
   nonisolated(unsafe) var stream: StreamPointer?
@@ -78,8 +79,11 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   // MARK: - The handler's side
 
+  var lastWasCompressed: Bool { lastPacked.load(ordering: .relaxed) }
+
   func next() async throws -> [UInt8]? {
     guard let message = try await nextInbound() else { return nil }
+    lastPacked.store(message.isPacked, ordering: .relaxed)
     guard message.isPacked else { return message.bytes }
     do throws(RPCError) {
       return try unpack(message)

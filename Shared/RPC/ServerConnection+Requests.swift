@@ -185,6 +185,7 @@ extension ServerConnection {
   private func dispatchPacked(_ stream: StreamPointer, _ packed: UnsafeRawBufferPointer) {
     do throws(RPCError) {
       let message = try MessageFraming.unpack(packed, limit: core.limits.messageBytesMax)
+      stream.pointee.userFlags |= CallFlags.packedRequest
       message.withUnsafeBytes { dispatch(stream, $0) }
     } catch {
       fail(stream, error)
@@ -231,6 +232,8 @@ extension ServerConnection {
       principal: principal(of: stream),
       metadata: RequestHead.metadata(stream, stream.pointee.firstBlock),
       deadline: deadline == 0 ? nil : Deadline(nanoseconds: deadline), peer: peer,
-      response: response, seed: seed(of: stream))
+      response: response,
+      requestWasCompressed: stream.pointee.userFlags & CallFlags.packedRequest != 0,
+      seed: seed(of: stream))
   }
 }

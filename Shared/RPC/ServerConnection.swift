@@ -53,6 +53,8 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     static let gzip: UInt32 = 1
     static let acceptsGzip: UInt32 = 2
     static let negotiates: UInt32 = 4
+    /// The one message of a unary request came compressed.
+    static let packedRequest: UInt32 = 8
     /// Whether the answer's headers have to say something about encodings.
     static let encodings = gzip | acceptsGzip | negotiates
 
