@@ -1,9 +1,9 @@
-internal import RPC
-internal import SwiftProtobuf
+package import RPC
+package import SwiftProtobuf
 
 /// What generated clients call.
 extension ClientTransport {
-  func call<Request: Message, Response: Message>(
+  package func call<Request: Message, Response: Message>(
     _ method: MethodDescriptor, _ request: Request, options: CallOptions
   ) async throws -> Response {
     let bytes = try MessageCoder<Request>.protobuf().encode(request)
@@ -11,7 +11,7 @@ extension ClientTransport {
     return try MessageCoder<Response>.protobuf().decode(answer)
   }
 
-  func openResponses<Request: Message, Response: Message>(
+  package func openResponses<Request: Message, Response: Message>(
     _ method: MethodDescriptor, _ request: Request, options: CallOptions
   ) async throws -> ResponseStream<Response> {
     let bytes = try MessageCoder<Request>.protobuf().encode(request)
@@ -26,7 +26,7 @@ extension ClientTransport {
     return ResponseStream(stream: stream, coder: .protobuf())
   }
 
-  func openStream<Request: Message, Response: Message>(
+  package func openStream<Request: Message, Response: Message>(
     _ method: MethodDescriptor, options: CallOptions
   ) async throws -> StreamingCall<Request, Response> {
     StreamingCall(

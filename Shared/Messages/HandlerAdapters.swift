@@ -3,7 +3,7 @@ package import SwiftProtobuf
 
 /// What generated code calls to turn a typed handler into one of bytes.
 extension MethodHandler {
-  static func unary<Request: Message, Response: Message>(
+  package static func unary<Request: Message, Response: Message>(
     _ method: MethodDescriptor,
     _ handle: @escaping @Sendable (Request, CallContext) async throws -> Response
   ) -> MethodHandler {
@@ -33,7 +33,7 @@ extension MethodHandler {
       })
   }
 
-  static func clientStreaming<Request: Sendable, Response: Sendable>(
+  package static func clientStreaming<Request: Sendable, Response: Sendable>(
     _ method: MethodDescriptor, request: MessageCoder<Request>, response: MessageCoder<Response>,
     _ handle: @escaping @Sendable (RequestStream<Request>, CallContext) async throws -> Response
   ) -> MethodHandler {
@@ -45,7 +45,7 @@ extension MethodHandler {
       })
   }
 
-  static func serverStreaming<Request: Sendable, Response: Sendable>(
+  package static func serverStreaming<Request: Sendable, Response: Sendable>(
     _ method: MethodDescriptor, request: MessageCoder<Request>, response: MessageCoder<Response>,
     _ handle:
       @escaping @Sendable (Request, ResponseWriter<Response>, CallContext) async throws -> Void
@@ -65,7 +65,7 @@ extension MethodHandler {
       })
   }
 
-  static func bidirectional<Request: Sendable, Response: Sendable>(
+  package static func bidirectional<Request: Sendable, Response: Sendable>(
     _ method: MethodDescriptor, request: MessageCoder<Request>, response: MessageCoder<Response>,
     _ handle:
       @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, CallContext)

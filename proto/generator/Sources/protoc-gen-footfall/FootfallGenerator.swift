@@ -24,16 +24,25 @@ struct FootfallGenerator: CodeGenerator {
     files: [FileDescriptor], parameter: any CodeGeneratorParameter,
     protoCompilerContext: any ProtoCompilerContext, generatorOutputs: any GeneratorOutputs
   ) throws {
-    guard parameter.parameter.isEmpty else {
-      throw GenerationError(description: "unknown parameter \(parameter.parameter): none is known")
-    }
+    let adapters = try Self.adapters(parameter.parameter)
     for file in files where !file.services.isEmpty {
       let name = Self.outputName(file.name)
       try generatorOutputs.add(
-        fileName: "\(name).rpc.swift", contents: try StubsGenerator(file: file).generate())
+        fileName: "\(name).rpc.swift", contents: try StubsGenerator(file: file, adapters: adapters).generate())
     }
     try generatorOutputs.add(
       fileName: "descriptors.swift", contents: try DescriptorsGenerator(files: files).generate())
+  }
+
+  /// The module that holds the adapters which generated code calls, where it is another than that of the generated code:
+  /// `Adapters=Messages`.
+  private static func adapters(_ parameter: String) throws -> String? {
+    if parameter.isEmpty { return nil }
+    let prefix = "Adapters="
+    guard parameter.hasPrefix(prefix), parameter.count > prefix.count else {
+      throw GenerationError(description: "unknown parameter \(parameter); known: Adapters=MODULE")
+    }
+    return String(parameter.dropFirst(prefix.count))
   }
 
   /// `footfall/live/v1/live.proto` -> `footfall_live_v1_live`.
