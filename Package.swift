@@ -173,6 +173,19 @@ let package = Package(
         name: "ChannelLoad", dependencies: ["RPC", "RPCTransport"],
         path: "Tests/Load/ChannelLoad", swiftSettings: settings),
 
+      // gRPC's interoperability tests, Tests/Conformance: the generated code, our server and our client.
+      .target(
+        name: "InteropMessages", dependencies: ["Messages", "RPC", protobuf],
+        path: "Tests/Conformance/Swift/Generated", swiftSettings: settings),
+      .executableTarget(
+        name: "InteropServer",
+        dependencies: ["InteropMessages", "Messages", "RPC", "RPCTransport", logging, protobuf],
+        path: "Tests/Conformance/Swift/Server", swiftSettings: settings),
+      .executableTarget(
+        name: "InteropClient",
+        dependencies: ["InteropMessages", "Messages", "RPC", "RPCTransport", protobuf],
+        path: "Tests/Conformance/Swift/Client", swiftSettings: settings),
+
       suite("HTTP2", in: "Shared", ["HTTP2"]),
       suite("RPC", in: "Shared", ["RPC", "HTTP2"]),
       suite("RPCTransport", in: "Shared", ["HTTP2", "RPCTransport", "RPC", logging]),
