@@ -2,6 +2,7 @@ import Messages
 import RPC
 import RPCTransport
 import ServiceKit
+import SwiftProtobuf
 import Testing
 
 @Suite("Channelz")
