@@ -44,6 +44,13 @@ final class SessionCallbacks: @unchecked Sendable {
     // Ours is lower (`HTTP2Limits.resetsBurst`) and settable; this one stands behind it.
     nghttp2_option_set_stream_reset_rate_limit(options, 10_000, 1_000)
 
+    // nghttp2 passes over frames of types that it does not know without a word. Declared as ours they are begun, and counted.
+    for type in UInt8(0x0A)...UInt8.max {
+      nghttp2_option_set_user_recv_extension_type(options, type)
+    }
+    nghttp2_session_callbacks_set_unpack_extension_callback(table) { _, _, _, _ in
+      NGHTTP2_ERR_CANCEL.rawValue
+    }
     nghttp2_session_callbacks_set_on_begin_frame_callback(table, Self.beginFrame)
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table, Self.invalidFrameReceived)
     nghttp2_session_callbacks_set_on_begin_headers_callback(table, Self.beginHeaders)
@@ -105,7 +112,8 @@ final class SessionCallbacks: @unchecked Sendable {
       state.pointee.headerBlocksBegun &+= 1
       return 0
     default:
-      state.pointee.headerBlockIsOpen = false
+      // A CONTINUATION goes on with the block that is open, and may leave it so.
+      if header.pointee.type != FrameType.continuation { state.pointee.headerBlockIsOpen = false }
       within = controlFrameBegan(state, header)
     }
     return within ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue

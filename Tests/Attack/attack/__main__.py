@@ -20,8 +20,8 @@ from .attacks import ATTACKS, MIB
 SERVER_CPU, CLIENT_CPU = "0", str(min(1, (os.cpu_count() or 1) - 1))
 RATE = 500
 # Timers that the attacks wait for.
-LIMITS = ["preface-ms=600", "settings-ms=1500", "header-block-ms=600", "message-idle-ms=800", "write-stall-ms=1200",
-          "sweep-ms=100"]
+LIMITS = ["preface-ms=600", "settings-ms=1500", "header-block-ms=600", "message-idle-ms=800", "write-stall-ms=700",
+          "sweep-ms=50"]
 # More handlers than this never run, whoever asks: `ServerLimits.runningHandlersMax` of each connection.
 HANDLERS_PER_CONNECTION = 128
 
@@ -108,34 +108,43 @@ def honest(port, seconds, *more):
     return python("attack.honest", port, RATE, seconds, *more)
 
 
-def run(world, attack, connections):
-    short = world.options.short
-    seconds = 0.4 if short else 4
-    name = f"{attack.name}_{connections}"
+def run(world, attack, counts):
     server = world.server(*LIMITS)
     try:
-        baseline = result(honest(server.port, 0.2 if short else 3))
-        with Memory(server) as memory:
-            attacker = python("attack.attacker", attack.name, server.port, connections, seconds)
-            # The attack is under way before the client begins.
-            time.sleep(0.15 if short else 0.5)
-            client = honest(server.port, 0.3 if short else seconds - 1)
-            beside, attacked = result(client), result(attacker)
-        after = statistics(server.port)
-        judge(world, name, attack, connections, baseline, beside, attacked, after, memory)
+        for connections in counts:
+            beside_attack(world, attack, connections, server)
+        name = attack.name
         world.check(server.running, name, f"the server died: {server.log_tail()}")
         world.check(server.terminate() == 0, name, "the server did not end by itself")
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
-        world.check(False, name, f"{error}; the server {'runs' if server.running else 'has died'}: {server.log_tail()[-600:]}")
+        world.check(
+            False, attack.name,
+            f"{error}; the server {'runs' if server.running else 'has died'}: {server.log_tail()[-600:]}")
     finally:
         server.kill()
 
 
-def judge(world, name, attack, connections, baseline, beside, attacked, after, memory):
+def beside_attack(world, attack, connections, server):
+    short = world.options.short
+    seconds = 0.3 if short else 4
+    name = f"{attack.name}_{connections}"
+    baseline = None if short else result(honest(server.port, 3))
+    before = statistics(server.port)
+    with Memory(server) as memory:
+        attacker = python("attack.attacker", attack.name, server.port, connections, seconds)
+        # The attack is under way before the client begins.
+        time.sleep(0.15 if short else 0.5)
+        client = honest(server.port, 0.2 if short else seconds - 1)
+        beside, attacked = result(client), result(attacker)
+    after = statistics(server.port)
+    judge(world, name, attack, connections, baseline, beside, attacked, before, after, memory)
+
+
+def judge(world, name, attack, connections, baseline, beside, attacked, before, after, memory):
     world.check(
         attacked["right"] == attacked["runs"], name,
         f"{attacked['right']} of {attacked['runs']} connections ended as they must: {'; '.join(attacked['wrong'][:3])}")
-    causes = {cause: after[f"end_{cause}"] for cause in attack.cause}
+    causes = {cause: after[f"end_{cause}"] - before[f"end_{cause}"] for cause in attack.cause}
     world.check(not causes or sum(causes.values()) > 0, name, f"the causes were not counted: {causes}")
     world.check(
         after["handlers_peak"] <= HANDLERS_PER_CONNECTION * connections, name,
@@ -170,12 +179,10 @@ def descriptors(world):
     name = "descriptors"
     port = free_ports(1)[0]
     log = os.path.join(world.folder, "descriptors.log")
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
     server = Process("EchoServer", [str(port), "1"], port, log, cpus=SERVER_CPU).start()
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
     try:
         server.wait_listening()
+        resource.prlimit(server.child.pid, resource.RLIMIT_NOFILE, (64, 64))
         crowd = []
         for _ in range(500):
             one = socket.socket()
@@ -220,16 +227,21 @@ def main():
         sys.exit(f"attack: {BINARIES}/EchoServer is missing")
     world = World(options)
     counts = options.connections or ([1, 16] if options.short else [1, 16, 256])
+    # Beside the attacks where no times are judged.
+    others = [
+        threading.Thread(target=other, args=(world,)) for name, other in OTHERS.items()
+        if not options.only or name in options.only]
+    for other in others:
+        other.start()
+        if not options.short:
+            other.join()
     try:
         for name, attack in ATTACKS.items():
             if options.only and name not in options.only:
                 continue
-            # The short form asks one connection of those attacks that come in one kind, and many of all.
-            for connections in counts:
-                run(world, attack, connections)
-        for name, other in OTHERS.items():
-            if not options.only or name in options.only:
-                other(world)
+            run(world, attack, counts)
+        for other in others:
+            other.join()
     finally:
         shutil.rmtree(world.folder, ignore_errors=True)
     print(f"{world.passed} passed, {len(world.failures)} failed", flush=True)

@@ -1,6 +1,7 @@
 """The attacks: what each connection does, and how it must end. Numbers as in the table that they come from."""
 
 import asyncio
+import functools
 import gzip
 import itertools
 import struct
@@ -72,14 +73,21 @@ class Peer:
             if not await self.send(chunk) or time.monotonic() > end:
                 break
             await asyncio.sleep(0)
-        await self.until(lambda: self.closed, 1.0)
+        if self.task is None:
+            # Whether the server has closed shows when the socket is read again.
+            self.writer.transport.resume_reading()
+            self.task = asyncio.create_task(self.read())
+        await self.until(lambda: self.closed, 3.0)
+
+    @property
+    def calmed(self):
+        """Cut as an abuser. A peer that goes on writing may lose the GOAWAY to the reset of its connection."""
+        return self.closed and self.goaway in (None, ENHANCE_YOUR_CALM)
 
     async def until(self, condition, seconds):
         end = time.monotonic() + seconds
         while not condition() and time.monotonic() < end:
             await asyncio.sleep(0.01)
-            if self.task is None and self.writer.transport.is_closing():
-                self.closed = True
         return condition()
 
     def close(self):
@@ -104,7 +112,7 @@ def repeated(make, per_chunk=50):
 async def rapid_reset(peer):
     await peer.open()
     await peer.flood(repeated(lambda s: frames.call(s, "/echo.Echo/Sleep", b"\x0a") + frames.reset(s)))
-    return peer.closed and peer.goaway == ENHANCE_YOUR_CALM
+    return peer.calmed
 
 
 PRIMITIVES = [
@@ -125,7 +133,7 @@ PRIMITIVES = [
 async def made_you_reset(peer):
     await peer.open()
     await peer.flood(repeated(PRIMITIVES[peer.number % len(PRIMITIVES)][1]))
-    return peer.closed and peer.goaway is not None and peer.goaway != 0
+    return peer.closed and peer.goaway != 0
 
 
 async def continuation_flood(peer):
@@ -146,7 +154,7 @@ async def http2_bomb(peer):
         return frames.frame(HEADERS, END_HEADERS | frames.END_STREAM, stream, frames.block() + seed + b"\xbe" * 70)
 
     await peer.flood(itertools.islice(repeated(request, 1), 128))
-    return peer.closed and peer.goaway == ENHANCE_YOUR_CALM
+    return peer.calmed
 
 
 async def hpack_references(peer):
@@ -155,7 +163,7 @@ async def hpack_references(peer):
     first = frames.frame(HEADERS, 0, 1, frames.block() + seed + b"\xbe" * 8_000)
     more = frames.frame(frames.CONTINUATION, 0, 1, b"\xbe" * 16_384)
     await peer.flood([first] + [more] * 6)
-    return peer.closed and peer.goaway == ENHANCE_YOUR_CALM
+    return peer.calmed
 
 
 async def hpack_bomb(peer):
@@ -179,7 +187,7 @@ async def hpack_bomb(peer):
 async def ping_flood(peer):
     await peer.open(reads=peer.number % 2 == 0)
     await peer.flood(itertools.repeat(frames.frame(frames.PING, 0, 0, b"12345678") * 100, 10_000))
-    return peer.closed and (peer.task is None or (peer.goaway, peer.text) == (ENHANCE_YOUR_CALM, b"too_many_pings"))
+    return peer.calmed and peer.text in (b"", b"too_many_pings")
 
 
 async def settings_flood(peer):
@@ -188,7 +196,7 @@ async def settings_flood(peer):
         await peer.flood([frames.settings(*[(4, 65_535)] * 2_400)])
         return peer.closed
     await peer.flood(itertools.repeat(frames.settings() * 50, 2_000))
-    return peer.closed and (peer.task is None or peer.goaway == ENHANCE_YOUR_CALM)
+    return peer.calmed
 
 
 async def unread_resets(peer):
@@ -227,14 +235,14 @@ async def priority_flood(peer):
     await peer.flood(
         b"".join(frames.frame(frames.PRIORITY, 0, next(numbers), struct.pack(">IB", 0, 15)) for _ in range(100))
         for _ in itertools.count())
-    return peer.closed and peer.goaway == ENHANCE_YOUR_CALM
+    return peer.calmed
 
 
 async def empty_frames(peer):
     await peer.open()
     empty = (frames.frame(frames.DATA, 0, 1), frames.frame(frames.DATA, frames.PADDED, 1, b"\x03\0\0\0"))[peer.number % 2]
     await peer.flood(itertools.chain([frames.headers(1, "/echo.Echo/Stream")], itertools.repeat(empty * 100, 10_000)))
-    return peer.closed and peer.goaway == ENHANCE_YOUR_CALM
+    return peer.calmed
 
 
 async def slowloris(peer):
@@ -262,7 +270,9 @@ async def huge_prefix(peer):
     return not peer.closed
 
 
-BOMB = frames.message(gzip.compress(bytes(64 * MIB), 9), compressed=1)
+@functools.cache
+def bomb():
+    return frames.message(gzip.compress(bytes(64 * MIB), 1), compressed=1)
 
 
 async def decompression_bomb(peer):
@@ -270,7 +280,7 @@ async def decompression_bomb(peer):
     gzipped = frames.field("grpc-encoding", "gzip")
     for stream in (1, 3, 5, 7):
         await peer.send(frames.headers(stream, "/echo.Echo/Unary", gzipped))
-        pieces = [BOMB[i:i + 16_384] for i in range(0, len(BOMB), 16_384)]
+        pieces = [bomb()[i:i + 16_384] for i in range(0, len(bomb()), 16_384)]
         for index, piece in enumerate(pieces):
             if not await peer.send(frames.data(stream, piece, end=index + 1 == len(pieces))):
                 return False
@@ -293,7 +303,7 @@ async def stream_numbers(peer):
         await peer.flood([frames.call(0x7FFFFFFF)], 1)
         # The one call is answered, and the connection ends gracefully.
         return peer.closed and 0x7FFFFFFF in peer.answered
-    return peer.closed and peer.goaway not in (None, 0)
+    return peer.closed and peer.goaway != 0
 
 
 INJECTIONS = [
@@ -325,13 +335,13 @@ async def frames_after_goaway(peer):
 async def unknown_frames(peer):
     await peer.open()
     await peer.flood(itertools.repeat(frames.frame(0x42, 0, 0, b"x") * 100, 10_000))
-    return peer.closed and peer.goaway == ENHANCE_YOUR_CALM
+    return peer.calmed
 
 
 async def window_updates(peer):
     await peer.open()
     await peer.flood(itertools.repeat(frames.window_update(0, 1) * 100, 10_000))
-    return peer.closed and peer.goaway == ENHANCE_YOUR_CALM
+    return peer.calmed
 
 
 class Attack:

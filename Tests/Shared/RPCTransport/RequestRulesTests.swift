@@ -18,7 +18,10 @@ private func withRawClient(
     authorizer: authorizer, logger: Logger(label: "test"))
   let port = try await server.start()
   do {
-    try await body(RawClient(port: port), server)
+    let client = try RawClient(port: port)
+    try await body(client, server)
+    // The compiler may let go of it behind its last use: a test that waits for what the server does to it needs it open.
+    withExtendedLifetime(client) {}
   } catch {
     await server.shutdown(graceMilliseconds: 0)
     throw error
