@@ -39,11 +39,14 @@ package struct CallOptions: Sendable {
     return options
   }
 
+  /// The longest timeout that is told apart from none, ms.
+  private static let timeoutMillisecondsMax = Int(HeaderCoding.timeoutMaxNanoseconds / 1_000_000)
+
   /// When a call of a method ends that begins now. nil: never, by itself.
   package func deadline(of method: MethodDescriptor) -> Deadline? {
     let fallback = method.defaultDeadlineMilliseconds
     let timeout = timeoutMilliseconds ?? (fallback > 0 ? fallback : nil)
-    let own = timeout.map { Deadline.after(milliseconds: $0) }
+    let own = timeout.map { Deadline.after(milliseconds: min($0, Self.timeoutMillisecondsMax)) }
     guard let deadline else { return own }
     return own.map { min($0, deadline) } ?? deadline
   }

@@ -35,7 +35,8 @@ package final class RequestHeaders {
     if call.previousAttempts > 0 {
       fields.append(HeaderField("grpc-previous-rpc-attempts", "\(call.previousAttempts)"))
     }
-    if call.request.compression != .identity, call.pipe.namesEncoding { fields.append(Self.gzip) }
+    // Also where the first message is not packed: a stream's headers leave before its messages.
+    if call.request.compression == .gzip { fields.append(Self.gzip) }
     for entry in call.request.metadata.entries {
       fields.append(
         HeaderField(name: Array(entry.name.utf8), value: HeaderCoding.encode(entry)))

@@ -66,14 +66,25 @@ extension Channel {
         request,
         on: try await connection(waitForReady: options.waitForReady, deadline: request.deadline),
         previousAttempts: previous)
+      try Self.queue(message, on: made)
       call = made
-      try made.queue(message)
-      made.endRequests()
       made.start()
       return try await Self.oneAnswer(made)
     } catch {
       throw AttemptFailure(error: Self.rpcError(error), call: call)
     }
+  }
+
+  /// - Throws: RESOURCE_EXHAUSTED where the message is too large.
+  private static func queue(_ message: [UInt8], on call: ClientCall) throws {
+    do {
+      try call.queue(message)
+    } catch {
+      var failure = rpcError(error)
+      failure.delivery = .notSent
+      throw failure
+    }
+    call.endRequests()
   }
 
   private static func oneAnswer(_ call: ClientCall) async throws -> [UInt8] {

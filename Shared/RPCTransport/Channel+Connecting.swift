@@ -171,7 +171,8 @@ extension Channel {
         to: channel, host: server.host,
         handshakeMilliseconds: configuration.connectTimeoutMilliseconds
       ) { ready.fail(ConnectFailure($0.description)) }
-      try channel.pipeline.syncOperations.addHandler(ClientChannelHandler(connection, driver))
+      try channel.pipeline.syncOperations.addHandler(
+        ClientChannelHandler(connection, driver, resources.output))
     }
   }
 }

@@ -9,11 +9,12 @@ final class ClientChannelHandler: ChannelInboundHandler {
 
   private let connection: ClientConnection
   private let driver: ChannelDriver
-  private var output = OutputWriter(OutputBuffer())
+  private var output: OutputWriter
   private var failure: String?
   private var timer: Scheduled<Void>?
 
-  init(_ connection: ClientConnection, _ driver: ChannelDriver) {
+  init(_ connection: ClientConnection, _ driver: ChannelDriver, _ output: OutputBuffer) {
+    self.output = OutputWriter(output)
     self.connection = connection
     self.driver = driver
   }

@@ -14,11 +14,22 @@ import Testing
     static let who = MethodDescriptor(
       service: serviceName, method: "Who", kind: .unary, access: .open,
       defaultDeadlineMilliseconds: 20_000)
+    static let packed = MethodDescriptor(
+      service: serviceName, method: "Packed", kind: .unary, access: .open,
+      defaultDeadlineMilliseconds: 20_000)
     let name: UInt8
 
     var methodHandlers: [MethodHandler] {
       let name = name
-      return [MethodHandler(Self.who, .unary { _, _ in [name] })]
+      return [
+        MethodHandler(Self.who, .unary { _, _ in [name] }),
+        MethodHandler(
+          Self.packed,
+          .unary { message, context in
+            context.response.compressMessages()
+            return message
+          }),
+      ]
     }
   }
 
@@ -252,6 +263,40 @@ import Testing
       }
       #expect(error?.cause is ClientMisuse)
     }
+  }
+
+  @Test func `a request that is too large is not sent`() async throws {
+    var configuration = quickConfiguration()
+    configuration.limits.requestBytesMax = 10
+    let (server, port) = try await start(1)
+    let channel = Channel(addresses([port]), token: nil, configuration: configuration)
+    let error = await failure {
+      _ = try await channel.unary(
+        ProbeService.echo, [UInt8](repeating: 1, count: 11), options: options)
+    }
+    #expect(error?.code == .resourceExhausted)
+    #expect(error?.delivery == .notSent)
+    await channel.close()
+    await server.shutdown(graceMilliseconds: 100)
+  }
+
+  @Test(arguments: [0, 1, 100, 100_000, 3_000_000])
+  func `messages are packed both ways between a channel and a server`(_ size: Int) async throws {
+    let (server, port) = try await start(1)
+    let channel = Channel(addresses([port]), token: nil, configuration: quickConfiguration())
+    // Packs to about a half: what packs to a hundredth counts as a bomb.
+    let message = (0..<size).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 13) & 15 }
+    let packing = CallOptions(timeoutMilliseconds: 20_000, compression: .gzip)
+    for method in [NamedService.packed, ProbeService.echo, ProbeService.echoAsync] {
+      #expect(try await channel.unary(method, message, options: packing) == message)
+    }
+    let stream = try await channel.open(ProbeService.stream, options: packing)
+    for number in 0..<4 { try await stream.send(message, compress: number % 2 == 0) }
+    try await stream.finishSending()
+    for _ in 0..<4 { #expect(try await stream.next() == message) }
+    #expect(try await stream.next() == nil)
+    await channel.close()
+    await server.shutdown(graceMilliseconds: 100)
   }
 
   // MARK: - Interceptors
