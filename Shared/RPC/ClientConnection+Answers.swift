@@ -4,6 +4,7 @@ internal import HTTP2
 extension ClientConnection {
   func headersCame(_ stream: StreamPointer, _ event: HTTP2Event) {
     guard let call = call(of: stream), !call.isOver else { return }
+    hasServed = true
     if stream.pointee.flags.contains(.headersOverflowed) {
       return cancel(
         call,

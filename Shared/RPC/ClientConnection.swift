@@ -30,6 +30,8 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   /// No new calls: the server said so, it was idle for long, or the transport is gone.
   package private(set) var isClosing = false
   package private(set) var goAway: GoAway?
+  /// It has answered a call.
+  package internal(set) var hasServed = false
   /// Told once, when `isReady` turns true.
   package var onReady: (() -> Void)?
   /// Told once, when no new calls are possible.

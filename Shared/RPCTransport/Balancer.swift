@@ -21,6 +21,17 @@ package struct Balancer<Address: Hashable & Sendable, Connection: AnyObject & Se
     case fail(RPCError)
   }
 
+  /// What a connection was good for.
+  package enum End: Sendable {
+    /// Nobody had used it: there is no hurry to have another.
+    case idle
+    /// It has answered calls.
+    case served
+    /// Not one: soon after its beginning that is a failure like any other, or a server that takes connections and no calls
+    /// would be met with a loop of connecting.
+    case useless
+  }
+
   private enum Phase: Sendable {
     /// -> connecting
     case idle
@@ -235,6 +246,8 @@ package struct Balancer<Address: Hashable & Sendable, Connection: AnyObject & Se
   }
 
   private func wakeForWaiting() -> [Action] {
+    // Until an attempt of its first round has ended `pickFirst` does nothing with those that wait.
+    if configuration.balancing == .pickFirst, state != .transientFailure, isConnecting { return [] }
     let moments = subchannels.compactMap { subchannel in
       if case .waiting(let until) = subchannel.phase { until } else { nil as Int64? }
     }
@@ -279,20 +292,19 @@ package struct Balancer<Address: Hashable & Sendable, Connection: AnyObject & Se
   }
 
   /// A connection takes no more calls.
-  ///
-  /// - Parameter wasIdle: nobody had used it: there is no hurry to have another.
-  package mutating func lost(_ id: Int, _ connection: Connection, wasIdle: Bool, now: Int64) -> [Action] {
+  package mutating func lost(_ id: Int, _ connection: Connection, _ end: End, now: Int64) -> [Action] {
     guard state != .shutdown, let index = subchannels.firstIndex(where: { $0.id == id }),
       case .ready(let current) = subchannels[index].phase, current === connection
     else { return [] }
     subchannels[index].phase = .idle
     if configuration.balancing == .pickFirst {
-      mustResolve = mustResolve || !wasIdle
+      if end == .useless, now < subchannels[index].nextAttempt { return uselessEnded(index, now) }
+      mustResolve = mustResolve || end != .idle
       state = .idle
       update()
       return []
     }
-    if wasIdle {
+    if end == .idle {
       update()
       return []
     }
@@ -302,6 +314,17 @@ package struct Balancer<Address: Hashable & Sendable, Connection: AnyObject & Se
     let actions = connectDue(now)
     update()
     return actions + resolveIfDue(now)
+  }
+
+  /// `pickFirst`: a connection that has ended at once.
+  private mutating func uselessEnded(_ index: Int, _ now: Int64) -> [Action] {
+    subchannels[index].phase = .waiting(until: subchannels[index].nextAttempt)
+    subchannels[index].hasFailed = true
+    lastError = RPCError(
+      .unavailable, "the server ended the connection before it had answered a call",
+      delivery: .notSent)
+    state = .connecting
+    return beginRound(now) + resolveIfDue(now)
   }
 
   package mutating func wake(now: Int64) -> [Action] {

@@ -8,8 +8,29 @@ internal import Synchronization
 extension Channel {
   /// Tells the balancer what happened, does what it answers, and tells those who wait.
   func happened(_ event: (inout Core) -> [Core.Action]) {
-    perform(state.withLock { event(&$0.balancer) })
+    perform(change(event))
     settle()
+  }
+
+  /// Tells the balancer what happened, and watchers what came of it, in the order of the changes.
+  func change<Answer: Sendable>(_ event: (inout Core) -> Answer) -> Answer {
+    let (answer, finished) = state.withLock { state in
+      let answer = event(&state.balancer)
+      return (answer, Self.tellWatchers(&state))
+    }
+    for watcher in finished { watcher.finish() }
+    return answer
+  }
+
+  /// Returns those that have heard the last. Their `finish` takes them out of the list at once, and so waits for the lock.
+  private static func tellWatchers(
+    _ state: inout State
+  ) -> [AsyncStream<ConnectivityState>.Continuation] {
+    let now = state.balancer.state
+    guard now != state.toldState else { return [] }
+    state.toldState = now
+    for watcher in state.watchers.values { watcher.yield(now) }
+    return now == .shutdown ? Array(state.watchers.values) : []
   }
 
   func perform(_ actions: [Core.Action]) {
@@ -85,7 +106,10 @@ extension Channel {
       self.ended(connection, to: address)
       if connection.goAway?.isTooManyPings == true { self.askLessOften() }
       let wasIdle = connection.goAway == nil && connection.isIdle
-      self.happened { $0.lost(id, connection, wasIdle: wasIdle, now: MonotonicClock.now) }
+      let end = connection.hasServed ? Core.End.served : .useless
+      self.happened {
+        $0.lost(id, connection, wasIdle ? .idle : end, now: MonotonicClock.now)
+      }
     }
     if connection.isClosing { lost() } else { connection.onClosing = lost }
   }

@@ -14,11 +14,8 @@ extension Channel {
   private func waitForConnection(
     _ waitForReady: Bool, _ deadline: Deadline?
   ) async throws -> ClientConnection {
-    let (pick, number, actions) = state.withLock { state in
-      let (pick, actions) = state.balancer.pick(
-        waitForReady: waitForReady, now: MonotonicClock.now)
-      state.nextWaiter += 1
-      return (pick, state.nextWaiter, actions)
+    let (pick, actions) = change {
+      $0.pick(waitForReady: waitForReady, now: MonotonicClock.now)
     }
     perform(actions)
     if !actions.isEmpty { settle() }
@@ -26,6 +23,10 @@ extension Channel {
     case .connection(let connection): return connection
     case .fail(let error): throw error
     case .wait: break
+    }
+    let number = state.withLock { state in
+      state.nextWaiter += 1
+      return state.nextWaiter
     }
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
@@ -82,15 +83,10 @@ extension Channel {
     waiter.continuation.resume(throwing: error)
   }
 
-  /// Gives those who wait what the state has for them now, in their order, and tells watchers of a change.
+  /// Gives those who wait what the state has for them now, in their order.
   func settle() {
     var served: [(Waiter, Result<ClientConnection, any Error>)] = []
-    let finished = state.withLock { state in
-      let finished = Self.tellWatchers(&state)
-      serve(&state, &served)
-      return finished
-    }
-    for watcher in finished { watcher.finish() }
+    state.withLock { serve(&$0, &served) }
     for (waiter, result) in served {
       waiter.deadline?.cancel()
       waiter.continuation.resume(with: result)
@@ -116,23 +112,11 @@ extension Channel {
 
   /// A channel that became idle while calls wait goes on for them.
   private func reconnectForWaiters() {
-    let actions = state.withLock { state in
-      state.waiters.isEmpty ? [] : state.balancer.exitIdle(MonotonicClock.now)
-    }
+    guard state.withLock({ !$0.waiters.isEmpty }) else { return }
+    let actions = change { $0.exitIdle(MonotonicClock.now) }
     if !actions.isEmpty {
       perform(actions)
       settle()
     }
-  }
-
-  /// Returns those that have heard the last. Their `finish` takes them out of the list at once, and so waits for the lock.
-  private static func tellWatchers(
-    _ state: inout State
-  ) -> [AsyncStream<ConnectivityState>.Continuation] {
-    let now = state.balancer.state
-    guard now != state.toldState else { return [] }
-    state.toldState = now
-    for watcher in state.watchers.values { watcher.yield(now) }
-    return now == .shutdown ? Array(state.watchers.values) : []
   }
 }

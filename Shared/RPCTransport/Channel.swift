@@ -77,10 +77,8 @@ package final class Channel: ClientTransport {
 
   /// Ends the connections; calls fail with UNAVAILABLE, now and later.
   package func close() async {
-    let (actions, resolving) = state.withLock { state in
-      (state.balancer.shutdown(), state.resolving)
-    }
-    resolving?.cancel()
+    let actions = change { $0.shutdown() }
+    state.withLock { $0.resolving }?.cancel()
     settle()
     for case .close(let connection) in actions {
       await withCheckedContinuation { continuation in
@@ -111,8 +109,7 @@ package final class Channel: ClientTransport {
 
   /// Begins to connect, if the channel is idle.
   package func connect() {
-    perform(state.withLock { $0.balancer.exitIdle(MonotonicClock.now) })
-    settle()
+    happened { $0.exitIdle(MonotonicClock.now) }
   }
 
   /// The state now and each that follows; a reader that is slow misses some, never the last. Ends after `shutdown`.

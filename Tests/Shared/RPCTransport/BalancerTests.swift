@@ -100,7 +100,7 @@ import Testing
     }
     let connection = Connection()
     _ = core.connected(id, connection, now: 0)
-    _ = core.lost(id, connection, wasIdle: false, now: 0)
+    _ = core.lost(id, connection, .served, now: 0)
     #expect(core.state == .idle)
     let now = 1_000 * Self.second
     let actions = core.exitIdle(now)
@@ -134,7 +134,7 @@ import Testing
     _ = core.connected(all[0].id, a, now: 1)
     _ = core.connected(all[1].id, b, now: 1)
     let now = 60 * Self.second
-    let again = connects(core.lost(all[0].id, a, wasIdle: false, now: now))
+    let again = connects(core.lost(all[0].id, a, .served, now: now))
     #expect(again.map(\.address) == ["a"])
     #expect(core.state == .ready)
     #expect(core.readyConnection() === b)
@@ -148,9 +148,33 @@ import Testing
     let first = connects(core.resolved(["a"], now: 0))[0]
     let connection = Connection()
     _ = core.connected(first.id, connection, now: 10)
-    let actions = core.lost(first.id, connection, wasIdle: false, now: 20)
+    let actions = core.lost(first.id, connection, .served, now: 20)
     #expect(connects(actions).isEmpty)
     #expect(wakes(actions) == [Self.second])
+    #expect(core.state == .connecting)
+  }
+
+  @Test func `a connection that ended at once is a failed attempt`() {
+    var core = core(.pickFirst)
+    _ = core.exitIdle(0)
+    let a = connects(core.resolved(["a", "b"], now: 0))[0]
+    let connection = Connection()
+    _ = core.connected(a.id, connection, now: 10)
+    let next = connects(core.lost(a.id, connection, .useless, now: 20))
+    #expect(next.map(\.address) == ["b"])
+    #expect(core.state == .connecting)
+    let actions = core.connectFailed(next[0].id, failed, now: 30)
+    #expect(core.state == .transientFailure)
+    #expect(wakes(actions).allSatisfy { $0 >= Int64(0.8e9) })
+  }
+
+  @Test func `what waits does not wake while a first round goes on`() {
+    var core = core(.pickFirst)
+    _ = core.exitIdle(0)
+    let a = connects(core.resolved(["a", "b"], now: 0))[0]
+    _ = core.connectFailed(a.id, failed, now: 5)
+    let late = core.wake(now: 5 * Self.second)
+    #expect(wakes(late).isEmpty)
     #expect(core.state == .connecting)
   }
 

@@ -73,7 +73,7 @@ import Testing
     var configuration = quickConfiguration()
     configuration.limits.queuedCallsMax = 5
     try await withStuckServer(configuration) { channel in
-      let options = CallOptions(timeoutMilliseconds: 300)
+      let options = CallOptions(timeoutMilliseconds: 1_500)
       let codes = await withTaskGroup(of: StatusCode.self) { group in
         for _ in 0..<8 {
           group.addTask {
@@ -91,7 +91,7 @@ import Testing
     configuration.waitingCallsMax = 5
     // Never SETTINGS: never ready.
     try await withRawServer(configuration, script: { peer, _ in peer.waitForClose() }) { channel, _ in
-      let options = CallOptions(timeoutMilliseconds: 300)
+      let options = CallOptions(timeoutMilliseconds: 1_500)
       let codes = await withTaskGroup(of: StatusCode.self) { group in
         for _ in 0..<8 {
           group.addTask {
@@ -107,7 +107,7 @@ import Testing
   @Test func `many short deadlines end in their order`() async throws {
     try await withStuckServer { channel in
       let ends = await withTaskGroup(of: Int.self) { group in
-        for timeout in [90, 30, 60] {
+        for timeout in [500, 100, 300] {
           group.addTask {
             _ = await code {
               _ = try await channel.unary(
@@ -118,7 +118,7 @@ import Testing
         }
         return await group.reduce(into: [Int]()) { $0.append($1) }
       }
-      #expect(ends == [30, 60, 90])
+      #expect(ends == [100, 300, 500])
     }
   }
 }

@@ -160,11 +160,11 @@ import Testing
 
   @Test func `the deadline spans all attempts`() async throws {
     try await withAnswers(configuration(5)) { peer, request, _ in
-      peer.refuse(request.stream, "14", [("grpc-retry-pushback-ms", "60")])
+      peer.refuse(request.stream, "14", [("grpc-retry-pushback-ms", "1500")])
     } _: { channel, counter in
       let status = await code {
         _ = try await channel.unary(
-          RawMethods.idempotent, [1], options: CallOptions(timeoutMilliseconds: 100))
+          RawMethods.idempotent, [1], options: CallOptions(timeoutMilliseconds: 2_500))
       }
       #expect(status == .unavailable)
       #expect(counter.value == 2)
