@@ -68,6 +68,10 @@ extension Channel {
 
   private func resolve() {
     let (servers, resolver) = (servers, configuration.resolver)
+    if resolver is SystemResolver, servers.allSatisfy({ SystemResolver.isNumeric($0.host) }) {
+      // Nobody to ask, and so no thread to wait for.
+      return happened { $0.resolved(servers, now: MonotonicClock.now) }
+    }
     let task = Task { [weak self] in
       do {
         var addresses: [ServerAddress] = []

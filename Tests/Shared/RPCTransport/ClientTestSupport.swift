@@ -40,12 +40,13 @@ func withRawServer(
 /// A port for a server that will come back: below those that the system gives to others meanwhile.
 func portToComeBackTo() -> Int { Int.random(in: 20_000...29_999) }
 
-/// Waits until a condition holds; false: not within ten seconds.
+/// Waits until a condition holds, which nothing tells of; false: not within ten seconds.
 func eventually(_ condition: () -> Bool) async -> Bool {
   let end = Deadline.after(milliseconds: 10_000)
   while !condition() {
     if end.hasPassed { return false }
-    await Task.yield()
+    // Others need the thread to make it hold.
+    try? await Task.sleep(for: .milliseconds(1))
   }
   return true
 }
