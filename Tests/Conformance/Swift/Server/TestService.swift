@@ -1,3 +1,4 @@
+import Foundation
 import InteropMessages
 import Messages
 import RPC
@@ -123,7 +124,7 @@ struct TestService: Grpc_Testing_TestServiceHandlers {
       throw RPCError(.invalidArgument, "size: 0 to \(Self.payloadBytesMax), not \(bytes)")
     }
     var payload = Grpc_Testing_Payload()
-    payload.body.append(contentsOf: repeatElement(0, count: bytes))
+    payload.body = Data(count: bytes)
     return payload
   }
 
