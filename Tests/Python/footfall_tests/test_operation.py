@@ -273,10 +273,10 @@ def access_log(world):
             fails(grpc.StatusCode.NOT_FOUND, lambda: stub.Check(
                 health_pb2.HealthCheckRequest(service="a\nerror ingest: forged\x1b[31m"), timeout=10))
             channel.close()
-            until(lambda: "log-me" in log.read_text() and "status=notFound" in log.read_text(), what="two lines")
+            until(lambda: "log-me" in log.read_text() and "status=NOT_FOUND" in log.read_text(), what="two lines")
             lines = [line for line in log.read_text().splitlines() if "/grpc.health.v1.Health/Check" in line]
             line = next(line for line in lines if "request_id=log-me" in line)
-            for part in ("status=ok", f"trace_id={trace}", "request_bytes=0", "response_bytes=2", "token=-", "peer=127.0.0.1:"):
+            for part in ("status=OK", f"trace_id={trace}", "request_bytes=0", "response_bytes=2", "token=-", "peer=127.0.0.1:"):
                 true(part in line, f"{part} in {line}")
             true("forged" not in log.read_text() or "\nerror ingest: forged" not in log.read_text(), "a forged line")
             text = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10).read().decode()

@@ -73,7 +73,7 @@ struct RelayService: ServiceHandlers {
       MethodHandler(
         Self.call,
         .unary { _, context in
-          let far = try await channel.unary(NameService.here, [], options: CallOptions(timeoutMilliseconds: 10_000))
+          let far = try await channel.unary(NameService.here, [], options: CallOptions(timeoutMilliseconds: 60_000))
           return NameService.names(context) + [UInt8(ascii: "\n")] + far
         })
     ]
@@ -107,13 +107,13 @@ struct CallLogTests {
   @Test("A chosen call is one line with all that is known of it")
   func chosen() async throws {
     try await withServer(share: 1) { channel, _, lines in
-      var options = CallOptions(timeoutMilliseconds: 10_000)
+      var options = CallOptions(timeoutMilliseconds: 60_000)
       options.metadata.add("x-request-id", "mine")
       _ = try await channel.unary(ProbeService.echo, [1, 2, 3], options: options)
       let line = try #require(lines.all.first { $0.message == "call" })
       #expect(line.level == .info)
       #expect(line.metadata["method"] == "/probe.Probe/Echo")
-      #expect(line.metadata["status"] == "ok")
+      #expect(line.metadata["status"] == "OK")
       #expect(line.metadata["request_bytes"] == "3")
       #expect(line.metadata["response_bytes"] == "3")
       #expect(line.metadata["peer"]?.hasPrefix("127.0.0.1:") == true)
@@ -128,9 +128,9 @@ struct CallLogTests {
   @Test("Without a share only faults are told, the same request id to the caller and to the log")
   func faults() async throws {
     try await withServer(share: 0) { channel, _, lines in
-      _ = try await channel.unary(ProbeService.echo, [], options: CallOptions(timeoutMilliseconds: 10_000))
-      #expect(await code { _ = try await channel.unary(ProbeService.guarded, [], options: CallOptions(timeoutMilliseconds: 10_000)) } == .unauthenticated)
-      let error = await failure { _ = try await channel.unary(ProbeService.broken, [], options: CallOptions(timeoutMilliseconds: 10_000)) }
+      _ = try await channel.unary(ProbeService.echo, [], options: CallOptions(timeoutMilliseconds: 60_000))
+      #expect(await code { _ = try await channel.unary(ProbeService.guarded, [], options: CallOptions(timeoutMilliseconds: 60_000)) } == .unauthenticated)
+      let error = await failure { _ = try await channel.unary(ProbeService.broken, [], options: CallOptions(timeoutMilliseconds: 60_000)) }
       let id = try #require(error?.metadata["x-request-id"])
       let told = lines.all.filter { $0.metadata["request_id"] != nil }
       #expect(told.map(\.message) == ["a handler failed", "call"])
@@ -141,7 +141,7 @@ struct CallLogTests {
   @Test("About a tenth of the calls is told at a share of 0.1")
   func share() async throws {
     try await withServer(share: 0.1) { channel, _, lines in
-      for _ in 0..<2_000 { _ = try await channel.unary(ProbeService.echo, [], options: CallOptions(timeoutMilliseconds: 10_000)) }
+      for _ in 0..<2_000 { _ = try await channel.unary(ProbeService.echo, [], options: CallOptions(timeoutMilliseconds: 60_000)) }
       let count = lines.all.count { $0.message == "call" }
       // Six standard deviations (13 each) around 200.
       #expect((120...280).contains(count), "\(count)")
@@ -151,9 +151,12 @@ struct CallLogTests {
   @Test("A burst of faults is told 50 times, then ten times a second")
   func bounded() async throws {
     try await withServer(share: 0) { channel, _, lines in
-      for _ in 0..<500 { _ = await code { _ = try await channel.unary(ProbeService.broken, [], options: CallOptions(timeoutMilliseconds: 10_000)) } }
+      let begin = MonotonicClock.now
+      for _ in 0..<500 { _ = await code { _ = try await channel.unary(ProbeService.broken, [], options: CallOptions(timeoutMilliseconds: 60_000)) } }
+      let seconds = Double(MonotonicClock.now - begin) / 1_000_000_000
       let count = lines.all.count { $0.level == .error }
-      #expect((50...150).contains(count), "\(count)")
+      #expect(count >= 50)
+      #expect(Double(count) <= 51 + 10 * seconds, "\(count) lines in \(seconds) s")
     }
   }
 
@@ -169,7 +172,7 @@ struct CallLogTests {
       for method in [ProbeService.echo, ProbeService.echoAsync, ProbeService.later] {
         for size in 1...4 {
           _ = try await channel.unary(
-            method, [UInt8](repeating: 7, count: size), options: CallOptions(timeoutMilliseconds: 10_000))
+            method, [UInt8](repeating: 7, count: size), options: CallOptions(timeoutMilliseconds: 60_000))
         }
         let figures = try #require(server.statistics.methods.first { $0.0 === method }?.1)
         #expect(figures.calls == 4)
@@ -179,7 +182,7 @@ struct CallLogTests {
         #expect(figures.responseBytes == 10)
         #expect(figures.inFlight == 0)
       }
-      let stream = try await channel.open(ProbeService.stream, options: CallOptions(timeoutMilliseconds: 10_000))
+      let stream = try await channel.open(ProbeService.stream, options: CallOptions(timeoutMilliseconds: 60_000))
       for size in 1...4 { try await stream.send([UInt8](repeating: 7, count: size)) }
       try await stream.finishSending()
       while try await stream.next() != nil {}
@@ -210,7 +213,7 @@ struct CallLogTests {
   func hops() async throws {
     try await withServer(share: 0, [NameService()]) { far, _, _ in
       try await withServer(share: 0, [RelayService(channel: far)]) { near, _, _ in
-        var options = CallOptions(timeoutMilliseconds: 10_000)
+        var options = CallOptions(timeoutMilliseconds: 60_000)
         options.metadata.add("x-request-id", "mine")
         options.metadata.add(
           "traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
@@ -219,7 +222,7 @@ struct CallLogTests {
         #expect(named[1] == "4bf92f3577b34da6a3ce929d0e0e4736" && named[4] == named[1])
         #expect(named[2] != named[5])
 
-        let made = Self.names(try await near.unary(RelayService.call, [], options: CallOptions(timeoutMilliseconds: 10_000)))
+        let made = Self.names(try await near.unary(RelayService.call, [], options: CallOptions(timeoutMilliseconds: 60_000)))
         #expect(made[0] == made[3] && made[0].count == 32)
         #expect(made[1] == made[4])
         #expect(Set([made[2], made[5]]).count == 2)

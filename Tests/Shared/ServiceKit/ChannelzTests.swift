@@ -9,10 +9,29 @@ import Testing
 struct ChannelzTests {
   private typealias Client = Grpc_Channelz_V1_ChannelzClient
 
+  /// Gives every call a minute: the whole suite may be busy beside it.
+  private struct Patient: ClientTransport {
+    let channel: Channel
+
+    func unary(
+      _ method: MethodDescriptor, _ request: [UInt8], options: CallOptions
+    ) async throws -> [UInt8] {
+      var options = options
+      options.timeoutMilliseconds = 60_000
+      return try await channel.unary(method, request, options: options)
+    }
+
+    func open(
+      _ method: MethodDescriptor, options: CallOptions
+    ) async throws -> any ClientStream {
+      try await channel.open(method, options: options)
+    }
+  }
+
   /// A server with channelz and health, and a client of it.
   private func withServer(_ body: (Client, Channel) async throws -> Void) async throws {
     try await ServerForTest.with([ChannelzService(), HealthService(board: HealthBoard())]) {
-      try await body(Client($0.channel), $0.channel)
+      try await body(Client(Patient(channel: $0.channel)), $0.channel)
     }
   }
 
@@ -51,7 +70,7 @@ struct ChannelzTests {
   @Test("A server and its socket show what this client did")
   func sockets() async throws {
     try await withServer { client, channel in
-      let health = Grpc_Health_V1_HealthClient(channel)
+      let health = Grpc_Health_V1_HealthClient(Patient(channel: channel))
       for _ in 0..<3 { _ = try await health.check(.init()) }
       _ = try? await health.check(.with { $0.service = "unknown" })
       let id = try await server(client, channel).ref.serverID
