@@ -31,7 +31,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
   package private(set) var isClosing = false
   package private(set) var goAway: GoAway?
   /// It has answered a call.
-  package internal(set) var hasServed = false
+  var hasServed = false
   /// Told once, when `isReady` turns true.
   package var onReady: (() -> Void)?
   /// Told once, when no new calls are possible.
@@ -103,6 +103,12 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
       onReady = nil
     }
     beginQueued()
+  }
+
+  /// Whether it has answered a call, or has one that its server runs as far as anybody knows. Of a closing connection.
+  package var isOfUse: Bool {
+    let last = goAway?.lastStreamID ?? .max
+    return hasServed || http2.openStreams.contains { $0.pointee.id <= last }
   }
 
   /// No new calls here: those that wait have not been sent, and go elsewhere.

@@ -25,7 +25,7 @@ package struct Balancer<Address: Hashable & Sendable, Connection: AnyObject & Se
   package enum End: Sendable {
     /// Nobody had used it: there is no hurry to have another.
     case idle
-    /// It has answered calls.
+    /// It has answered calls, or was answering some.
     case served
     /// Not one: soon after its beginning that is a failure like any other, or a server that takes connections and no calls
     /// would be met with a loop of connecting.

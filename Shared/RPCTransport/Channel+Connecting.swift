@@ -110,7 +110,7 @@ extension Channel {
       self.ended(connection, to: address)
       if connection.goAway?.isTooManyPings == true { self.askLessOften() }
       let wasIdle = connection.goAway == nil && connection.isIdle
-      let end = connection.hasServed ? Core.End.served : .useless
+      let end = connection.isOfUse ? Core.End.served : .useless
       self.happened {
         $0.lost(id, connection, wasIdle ? .idle : end, now: MonotonicClock.now)
       }
