@@ -56,6 +56,9 @@ struct PeerConduct {
   private let limits: HTTP2Limits
   private var resets: RateMeter
   private var nuisances: RateMeter
+  /// Honest clients send some that no DATA calls for, each in its own manner: as many as nghttp2 1.67 takes of all oddities
+  /// together (`nghttp2_option_set_glitch_rate_limit`), after its first and lower numbers had cut curl.
+  private var uncalledWindowUpdates = RateMeter(burst: 10_000, perSecond: 330)
   private var pingStrikes = 0
   private var lastPing = Int64.min / 2
   /// HEADERS and DATA frames sent since the last PING: they excuse one (gRFC A8).
@@ -78,7 +81,11 @@ struct PeerConduct {
   mutating func note(_ what: PeerAbuse, weight: Int = 1) -> Bool {
     let now = MonotonicNanoseconds.now
     let within =
-      what == .resets ? resets.take(weight, at: now) : nuisances.take(weight, at: now)
+      switch what {
+      case .resets: resets.take(weight, at: now)
+      case .windowUpdates: uncalledWindowUpdates.take(weight, at: now)
+      default: nuisances.take(weight, at: now)
+      }
     return within || report(what)
   }
 

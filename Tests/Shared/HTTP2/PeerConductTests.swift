@@ -40,7 +40,7 @@ private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throw
   @Test(arguments: [
     (PeerAbuse.emptyFrames, frame(0, 0, stream: 1)), (.priorities, frame(2, 0, stream: 9, [0, 0, 0, 0, 15])),
     (.settings, frame(4)), (.unknownFrames, frame(0x42, 0, stream: 0, [1])),
-    (.windowUpdates, frame(8, 0, stream: 0, [0, 0, 0, 1])), (.priorities, frame(16, 0, stream: 0, [0, 0, 0, 1])),
+    (.priorities, frame(16, 0, stream: 0, [0, 0, 0, 1])),
   ])
   func `a frame without use may come a hundred times at once and no more`(
     _ abuse: PeerAbuse, _ bytes: [UInt8]
@@ -48,6 +48,14 @@ private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throw
     let begun = request(1)
     #expect(try verdict(begun + Array(repeating: bytes, count: 99).flatMap { $0 }) == nil)
     #expect(try verdict(begun + Array(repeating: bytes, count: 150).flatMap { $0 }) == .abuse(abuse))
+  }
+
+  @Test func `ten thousand window updates that no data calls for may come at once and no more`() throws {
+    func updates(_ count: Int) -> Frames {
+      request(1) + Array(repeating: frame(8, 0, stream: 0, [0, 0, 0, 1]), count: count).flatMap { $0 }
+    }
+    #expect(try verdict(updates(9_000)) == nil)
+    #expect(try verdict(updates(15_000)) == .abuse(.windowUpdates))
   }
 
   @Test func `streams may be reset two hundred times at once and no more`() throws {

@@ -131,8 +131,12 @@ struct CallLogTests {
       _ = try await channel.unary(ProbeService.echo, [], options: CallOptions(timeoutMilliseconds: 60_000))
       #expect(await code { _ = try await channel.unary(ProbeService.guarded, [], options: CallOptions(timeoutMilliseconds: 60_000)) } == .unauthenticated)
       let error = await failure { _ = try await channel.unary(ProbeService.broken, [], options: CallOptions(timeoutMilliseconds: 60_000)) }
+      #expect(error?.code == .unknown)
       let id = try #require(error?.metadata["x-request-id"])
+      // The answer may be here before the lines.
+      #expect(await eventually { lines.all.count { $0.metadata["request_id"] != nil } == 2 })
       let told = lines.all.filter { $0.metadata["request_id"] != nil }
+      #expect(lines.all.map(\.message) == told.map(\.message))
       #expect(told.map(\.message) == ["a handler failed", "call"])
       #expect(told.allSatisfy { $0.metadata["request_id"] == id && $0.level == .error })
     }

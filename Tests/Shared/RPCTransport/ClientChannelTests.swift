@@ -38,7 +38,16 @@ import Testing
       configuration: ServerConfiguration(port: port),
       services: [NamedService(name: name), ProbeService()], authorizer: OpenAuthorizer(),
       logger: Logger(label: "test"))
-    return (server, try await server.start())
+    // A process that another test has started at this moment may hold a copy of the port's last listener for a while.
+    let end = Deadline.after(milliseconds: 30_000)
+    while true {
+      do {
+        return (server, try await server.start())
+      } catch {
+        guard port != 0, !end.hasPassed else { throw error }
+        try await Task.sleep(for: .milliseconds(100))
+      }
+    }
   }
 
   private func who(_ channel: Channel, _ count: Int) async throws -> [UInt8: Int] {

@@ -1,3 +1,4 @@
+import Dispatch
 import Logging
 import RPC
 import RPCTransport
@@ -37,7 +38,8 @@ struct ProbeService: ServiceHandlers {
         .loop { call in
           let bytes = Array(call.message)
           let parked = call.park()
-          Task.detached { parked.reply(bytes) }
+          // Not a task: tests that block their threads leave it none.
+          DispatchQueue.global().async { parked.reply(bytes) }
         }),
       MethodHandler(
         Self.never,
