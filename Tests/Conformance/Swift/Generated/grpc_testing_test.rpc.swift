@@ -7,11 +7,11 @@ package import RPC
 /// The methods of `grpc.testing.TestService`.
 package enum Grpc_Testing_TestServiceMethods {
   package static let emptyCall = MethodDescriptor(
-    service: "grpc.testing.TestService", method: "EmptyCall", kind: .unary, access: .open)
+    service: "grpc.testing.TestService", method: "EmptyCall", kind: .unary, access: .open, defaultDeadlineMilliseconds: 10000)
   package static let unaryCall = MethodDescriptor(
-    service: "grpc.testing.TestService", method: "UnaryCall", kind: .unary, access: .open)
+    service: "grpc.testing.TestService", method: "UnaryCall", kind: .unary, access: .open, defaultDeadlineMilliseconds: 10000)
   package static let cacheableUnaryCall = MethodDescriptor(
-    service: "grpc.testing.TestService", method: "CacheableUnaryCall", kind: .unary, access: .open)
+    service: "grpc.testing.TestService", method: "CacheableUnaryCall", kind: .unary, access: .open, defaultDeadlineMilliseconds: 10000)
   package static let streamingOutputCall = MethodDescriptor(
     service: "grpc.testing.TestService", method: "StreamingOutputCall", kind: .serverStreaming, access: .open)
   package static let streamingInputCall = MethodDescriptor(
@@ -21,7 +21,7 @@ package enum Grpc_Testing_TestServiceMethods {
   package static let halfDuplexCall = MethodDescriptor(
     service: "grpc.testing.TestService", method: "HalfDuplexCall", kind: .bidirectional, access: .open)
   package static let unimplementedCall = MethodDescriptor(
-    service: "grpc.testing.TestService", method: "UnimplementedCall", kind: .unary, access: .open)
+    service: "grpc.testing.TestService", method: "UnimplementedCall", kind: .unary, access: .open, defaultDeadlineMilliseconds: 10000)
 
   package static let all: [MethodDescriptor] = [emptyCall, unaryCall, cacheableUnaryCall, streamingOutputCall, streamingInputCall, fullDuplexCall, halfDuplexCall, unimplementedCall]
 }
@@ -127,7 +127,7 @@ package struct Grpc_Testing_TestServiceClient: Sendable {
 /// The methods of `grpc.testing.UnimplementedService`.
 package enum Grpc_Testing_UnimplementedServiceMethods {
   package static let unimplementedCall = MethodDescriptor(
-    service: "grpc.testing.UnimplementedService", method: "UnimplementedCall", kind: .unary, access: .open)
+    service: "grpc.testing.UnimplementedService", method: "UnimplementedCall", kind: .unary, access: .open, defaultDeadlineMilliseconds: 10000)
 
   package static let all: [MethodDescriptor] = [unimplementedCall]
 }
