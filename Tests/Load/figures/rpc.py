@@ -3,10 +3,11 @@
 import os
 import pathlib
 import subprocess
+import time
 
 from footfall_tests.suite import Process, free_ports
 
-from .client import PROGRAMS, SERVER_CPU, check, figure, goal, load, median, print_checksum
+from .client import PROGRAMS, SERVER_CPU, Wrong, check, figure, goal, load, median, print_checksum
 
 ECHO, FULL, FULL_LOOP = "/echo.Echo/Unary", "/footfall.profile.v1.UserProfile/GetProfile", "/load.Loop/GetProfile"
 COUNTED_CALLS = 50_000
@@ -42,11 +43,16 @@ class Servers:
 
     @staticmethod
     def token(process):
-        """The token that the server takes: ours makes one and says it before it listens."""
+        """The token that the server takes: ours makes one and says it, about when it begins to listen."""
         if isinstance(process, Peer):
             return PEER_TOKEN
-        lines = pathlib.Path(process.log_path).read_text().splitlines()
-        return next(line.split()[1] for line in lines if line.startswith("token: "))
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            for line in pathlib.Path(process.log_path).read_text().splitlines():
+                if line.startswith("token: "):
+                    return line.split()[1]
+            time.sleep(0.01)
+        raise Wrong(f"{process.log_path}: no token within 10 s")
 
 
 class Measurement:
