@@ -8,6 +8,7 @@ import collections
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import time
 
@@ -34,7 +35,7 @@ class Watched:
         with open(self.log, "wb") as log:
             self.child = subprocess.Popen(
                 command + [stripped, str(self.port), "1"], stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL)
+                stdin=subprocess.DEVNULL, start_new_session=True)
         self.wait_ready()
 
     def text(self):
@@ -55,7 +56,8 @@ class Watched:
         check(result.returncode == 0, f"{path}: {result.stderr.strip()}")
 
     def kill(self):
-        self.child.kill()
+        # The server too: strace leaves the one that it watches running.
+        os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
 
 
