@@ -41,7 +41,7 @@ func service(
         + dependencies + [logging, protobuf],
       path: "Services/\(name)/Service", swiftSettings: settings),
     .executableTarget(
-      name: "\(name)Command", dependencies: [.target(name: name), "ServiceKit"],
+      name: "\(name)Command", dependencies: [.target(name: name), "RPC", "ServiceKit"],
       path: "Services/\(name)/Command", swiftSettings: settings),
   ]
 }
@@ -191,7 +191,9 @@ let package = Package(
       suite("RPCTransport", in: "Shared", ["HTTP2", "RPCTransport", "RPC", logging]),
       suite("Events", in: "Shared", ["Events", "Messages", "TestKit", protobuf]),
       suite("Store", in: "Shared", ["Store", "TestKit"]),
-      suite("Subscription", in: "Shared", ["Subscription", "Messages", "TestKit", protobuf]),
+      suite("Subscription", in: "Shared", [
+        "Subscription", "Events", "Messages", "RPC", "ServiceKit", "Store", "TestKit", protobuf,
+      ]),
       suite("ServiceKit", in: "Shared", [
         "ServiceKit", "HTTP2", "Messages", "RPC", "RPCTransport", "TestKit", logging, protobuf,
       ]),
@@ -202,13 +204,16 @@ let package = Package(
       suite("UserProfile", in: "Services", [
         "UserProfile", "Events", "Messages", "RPC", "Store", "Subscription", "TestKit", protobuf,
       ]),
-      suite("Query", in: "Services", ["Query", "Subscription", "TestKit", protobuf]),
+      suite("Query", in: "Services", [
+        "Query", "Events", "Messages", "RPC", "Store", "Subscription", "TestKit", protobuf,
+      ]),
       suite("LiveStats", in: "Services", [
         "LiveStats", "Events", "Messages", "RPC", "Store", "Subscription", "TestKit", protobuf, logging,
       ]),
-      suite("CLI", in: "Services", ["CLI", "TestKit", protobuf]),
+      suite("CLI", in: "Services", ["CLI", "CZlib", "Messages", "TestKit", protobuf]),
       suite("Suite", in: "Suite", [
-        "Ingest", "UserProfile", "Query", "LiveStats", "CLI", "TestKit", protobuf,
+        "Ingest", "UserProfile", "Query", "LiveStats", "CLI", "Messages", "RPC", "RPCTransport", "TestKit",
+        protobuf,
       ]),
     ]
 )
