@@ -26,13 +26,14 @@ package struct HeaderField: Sendable {
 struct SessionState {
   var events = EventQueue()
   var current: StreamPointer?
-  var free: StreamPointer?
+  /// The list of the streams that are given out.
+  var firstLive: StreamPointer?
+  let pool: UnsafeMutablePointer<StreamPool>
+  let unsentTotal: UnsafeMutablePointer<Int>
   var limits: HTTP2Limits
   let isServer: Bool
   /// Streams given out and not yet released.
   var live = 0
-  /// Streams in the list `free`.
-  var freeCount = 0
   var conduct: PeerConduct
   /// A HEADERS frame has begun and its block has not ended; counted, so that one is told from the next.
   var headerBlocksBegun = 0
@@ -47,6 +48,7 @@ struct SessionState {
 /// One HTTP/2 connection as bytes in, events out; no I/O. Confined to one thread. The only type that knows nghttp2.
 ///
 /// Use: `receive` what came, handle `nextEvent` until nil, send `nextOutput` until nil, handle events again.
+@usableFromInline
 package final class HTTP2Connection {
   package enum Role: Sendable { case server, client }
 
@@ -59,10 +61,8 @@ package final class HTTP2Connection {
   /// What the peer's last GOAWAY said for people, at most `goAwayTextBytesMax`.
   package internal(set) var goAwayText = ""
   static let goAwayTextBytesMax = 256
-  /// Every stream made here, pooled or given out.
-  private var allStreams: [StreamPointer] = []
   /// Body bytes of all streams that wait to be sent. In raw memory, because streams count in it.
-  private let unsentTotal: UnsafeMutablePointer<Int>
+  @usableFromInline let unsentTotal: UnsafeMutablePointer<Int>
 
   /// - Throws: `HTTP2Error.outOfMemory`.
   package init(role: Role, limits: HTTP2Limits = HTTP2Limits(), memory: SessionMemory) throws(HTTP2Error) {
@@ -90,17 +90,14 @@ package final class HTTP2Connection {
     session = created
     state.initialize(
       to: SessionState(
-        limits: limits, isServer: role == .server, conduct: PeerConduct(limits), connection: self))
+        pool: memory.streams, unsentTotal: unsentTotal, limits: limits, isServer: role == .server, conduct: PeerConduct(limits), connection: self))
     submitSettings(limits)
   }
 
   deinit {
     nghttp2_session_del(session)
     state.pointee.events.deallocate()
-    for stream in allStreams {
-      stream.pointee.deallocate()
-      stream.deallocate()
-    }
+    for stream in openStreams { giveBack(stream) }
     state.deallocate()
     unsentTotal.deallocate()
   }
@@ -210,35 +207,37 @@ package final class HTTP2Connection {
     if stream.pointee.flags.contains(.customTrailers) {
       trailers.removeValue(forKey: stream.pointee.id)
     }
-    stream.pointee.flags = []
-    stream.pointee.trim()
-    stream.pointee.nextFree = state.pointee.free
-    state.pointee.free = stream
-    state.pointee.freeCount &+= 1
-    state.pointee.live &-= 1
+    giveBack(stream)
   }
 
-  /// Gives the memory of pooled streams back, for a connection that rests.
-  package func trimPool() {
-    while state.pointee.freeCount > state.pointee.limits.idleStreamsKept,
-      let stream = state.pointee.free
-    {
-      state.pointee.free = stream.pointee.nextFree
-      state.pointee.freeCount &-= 1
-      allStreams.removeAll { $0 == stream }
-      stream.pointee.deallocate()
-      stream.deallocate()
+  @inline(__always)
+  private func giveBack(_ stream: StreamPointer) {
+    let next = stream.pointee.nextLive
+    if let previous = stream.pointee.previousLive {
+      previous.pointee.nextLive = next
+    } else {
+      state.pointee.firstLive = next
     }
+    next?.pointee.previousLive = stream.pointee.previousLive
+    state.pointee.live &-= 1
+    stream.pointee.trim()
+    state.pointee.pool.pointee.give(stream, kept: state.pointee.limits.freeStreamsKept)
   }
 
   /// The streams that have been given out and not released, for the end of a connection.
   package var openStreams: [StreamPointer] {
-    allStreams.filter { $0.pointee.flags.contains(.live) }
+    var streams: [StreamPointer] = []
+    forEachLiveStream { streams.append($0) }
+    return streams
   }
 
   /// Visits the streams that have been given out and not released. Nothing may be released meanwhile.
   package func forEachLiveStream(_ body: (StreamPointer) -> Void) {
-    for stream in allStreams where stream.pointee.flags.contains(.live) { body(stream) }
+    var next = state.pointee.firstLive
+    while let stream = next {
+      next = stream.pointee.nextLive
+      body(stream)
+    }
   }
 
   // MARK: - Out
@@ -324,7 +323,7 @@ package final class HTTP2Connection {
   /// Begins a request. The body follows from `stream.write`; `endBody` ends it. nil: nghttp2 takes no more requests on this
   /// connection (identifiers used up, GOAWAY).
   package func request(_ fields: [HeaderField]) -> StreamPointer? {
-    let stream = takeStream()
+    let stream = Self.takeStream(state)
     stream.pointee.reset(id: 0)
     stream.pointee.flags.insert(.outboundBegun)
     var provider = Self.provider(stream)
@@ -377,7 +376,7 @@ package final class HTTP2Connection {
   package var liveStreams: Int { state.pointee.live }
 
   /// Body bytes of all streams that wait to be sent.
-  @inline(__always)
+  @inlinable @inline(__always)
   package var unsentBytes: Int { unsentTotal.pointee }
 
   /// The number of the header block that has begun and not ended; nil: none is open.
@@ -409,18 +408,16 @@ package final class HTTP2Connection {
     return provider
   }
 
+  /// A stream for the next call, not yet reset.
   @inline(__always)
-  func takeStream() -> StreamPointer {
+  static func takeStream(_ state: UnsafeMutablePointer<SessionState>) -> StreamPointer {
+    let stream = state.pointee.pool.pointee.take()
+    stream.pointee.unsentTotal = state.pointee.unsentTotal
+    stream.pointee.previousLive = nil
+    stream.pointee.nextLive = state.pointee.firstLive
+    state.pointee.firstLive?.pointee.previousLive = stream
+    state.pointee.firstLive = stream
     state.pointee.live &+= 1
-    if let stream = state.pointee.free {
-      state.pointee.free = stream.pointee.nextFree
-      stream.pointee.nextFree = nil
-      state.pointee.freeCount &-= 1
-      return stream
-    }
-    let stream = StreamPointer.allocate(capacity: 1)
-    stream.initialize(to: HTTP2Stream(unsentTotal: unsentTotal))
-    allStreams.append(stream)
     return stream
   }
 

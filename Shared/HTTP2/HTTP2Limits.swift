@@ -15,8 +15,8 @@ package struct HTTP2Limits: Sendable {
   /// Frames waiting inside nghttp2 beyond which a server cuts the connection: a peer that provokes answers and does not
   /// read them.
   package var outboundFramesMax: Int = 1_000
-  /// Free streams that an idle connection keeps.
-  package var idleStreamsKept: Int = 4
+  /// Free streams that an event loop keeps for the next calls of all its connections, 2 KiB each.
+  package var freeStreamsKept: Int = 512
 
   /// RST_STREAMs that the peer may send at once, and each second for ever. A client that cancels 50 calls/s stays below.
   package var resetsBurst: Int = 200

@@ -5,13 +5,14 @@
 #endif
 
 /// One stream's state in raw memory: nghttp2's callbacks touch it for every frame, and class properties would pay for
-/// reference counts and exclusivity checks there (measured: 1.5 us a call against 1.0). Pooled by its connection.
+/// reference counts and exclusivity checks there (measured: 1.5 us a call against 1.0). Pooled by its event loop.
+@usableFromInline
 package struct HTTP2Stream {
   package internal(set) var id: Int32 = 0
-  package internal(set) var flags: Flags = []
+  @usableFromInline package internal(set) var flags: Flags = []
 
-  // Headers: entries of [name u8][0][nameLength u16][valueLength u16][name, of custom ones][value].
-  var headers: UnsafeMutablePointer<UInt8>
+  // Headers: see `KeptFields`.
+  @usableFromInline var headers: UnsafeMutablePointer<UInt8>
   var headerLength = 0
   var headerCapacity: Int
   var headerFields = 0
@@ -22,24 +23,27 @@ package struct HTTP2Stream {
   package internal(set) var firstBlock = HeaderBlock()
 
   // Received body: [bodyOffset, bodyLength) is unread.
-  var body: UnsafeMutablePointer<UInt8>
-  var bodyOffset = 0
-  var bodyLength = 0
+  @usableFromInline var body: UnsafeMutablePointer<UInt8>
+  @usableFromInline var bodyOffset = 0
+  @usableFromInline var bodyLength = 0
   var bodyCapacity: Int
   /// Received bytes that the peer's window has not been given back for.
   var unconsumed = 0
 
   // Body to send: [outOffset, outLength) waits for the peer's window.
-  var out: UnsafeMutablePointer<UInt8>
-  var outOffset = 0
-  var outLength = 0
-  var outCapacity: Int
+  @usableFromInline var out: UnsafeMutablePointer<UInt8>
+  @usableFromInline var outOffset = 0
+  @usableFromInline var outLength = 0
+  @usableFromInline var outCapacity: Int
   /// Bytes of the body that have been taken so far.
   package internal(set) var sentBytes = 0
   /// The connection's sum of `unsentBytes`.
-  let unsentTotal: UnsafeMutablePointer<Int>
+  @usableFromInline var unsentTotal: UnsafeMutablePointer<Int>
 
   var nextFree: UnsafeMutablePointer<HTTP2Stream>?
+  // Its neighbours among the connection's streams that are given out.
+  var previousLive: UnsafeMutablePointer<HTTP2Stream>?
+  var nextLive: UnsafeMutablePointer<HTTP2Stream>?
 
   // The owner's, untouched here but for `reset`.
   package var userHandle: UnsafeMutableRawPointer?
@@ -58,33 +62,37 @@ package struct HTTP2Stream {
   package var userRequestBytes = 0
   package var userResponseBytes = 0
 
+  @usableFromInline
   package struct Flags: OptionSet, Sendable {
-    package let rawValue: UInt32
-    package init(rawValue: UInt32) { self.rawValue = rawValue }
+    @usableFromInline package let rawValue: UInt32
+    @inlinable package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// In place of the generic one of `OptionSet`, which is not specialised in other modules.
+    @inlinable @inline(__always)
+    package func contains(_ flag: Flags) -> Bool { rawValue & flag.rawValue == flag.rawValue }
+
     /// The peer will send no more.
-    package static let remoteEnded = Flags(rawValue: 1)
+    @inlinable package static var remoteEnded: Flags { Flags(rawValue: 1) }
     /// nghttp2 has closed the stream: only its memory is left.
-    package static let closed = Flags(rawValue: 2)
+    @inlinable package static var closed: Flags { Flags(rawValue: 2) }
     /// A data event waits in the queue.
-    static let dataQueued = Flags(rawValue: 4)
+    @inlinable static var dataQueued: Flags { Flags(rawValue: 4) }
     /// A header block went over a limit: what came after it was not kept.
-    package static let headersOverflowed = Flags(rawValue: 8)
+    @inlinable package static var headersOverflowed: Flags { Flags(rawValue: 8) }
     /// A response or request was begun.
-    package static let outboundBegun = Flags(rawValue: 16)
+    @inlinable package static var outboundBegun: Flags { Flags(rawValue: 16) }
     /// The application has given all its bytes.
-    package static let outboundEnded = Flags(rawValue: 32)
+    @inlinable package static var outboundEnded: Flags { Flags(rawValue: 32) }
     /// nghttp2 was told that there is nothing to send for now.
-    static let deferred = Flags(rawValue: 64)
+    @inlinable static var deferred: Flags { Flags(rawValue: 64) }
     /// The owner wants to hear when `out` has been taken.
-    static let wantsDrained = Flags(rawValue: 128)
+    @inlinable static var wantsDrained: Flags { Flags(rawValue: 128) }
     /// Trailers follow the body: the plain `grpc-status: 0`.
-    static let okTrailers = Flags(rawValue: 256)
+    @inlinable static var okTrailers: Flags { Flags(rawValue: 256) }
     /// The body is followed by trailers that were given to `end`.
-    static let customTrailers = Flags(rawValue: 512)
+    @inlinable static var customTrailers: Flags { Flags(rawValue: 512) }
     /// The first header block has come: the next one holds trailers.
-    package static let firstBlockSeen = Flags(rawValue: 1024)
-    /// Given out and not released.
-    static let live = Flags(rawValue: 2048)
+    @inlinable package static var firstBlockSeen: Flags { Flags(rawValue: 1024) }
   }
 
   static let initialHeaderCapacity = 512
@@ -92,8 +100,12 @@ package struct HTTP2Stream {
   /// Larger buffers go back to the allocator when a stream ends.
   static let keptCapacityMax = 16 * 1024
 
-  init(unsentTotal: UnsafeMutablePointer<Int>) {
-    self.unsentTotal = unsentTotal
+  /// Where a stream counts that no connection has.
+  // nonisolated(unsafe): never read or written, only pointed at.
+  private nonisolated(unsafe) static let nowhere = UnsafeMutablePointer<Int>.allocate(capacity: 1)
+
+  init() {
+    unsentTotal = Self.nowhere
     headers = .allocate(capacity: Self.initialHeaderCapacity)
     headerCapacity = Self.initialHeaderCapacity
     body = .allocate(capacity: Self.initialBodyCapacity)
@@ -104,7 +116,7 @@ package struct HTTP2Stream {
 
   mutating func reset(id: Int32) {
     self.id = id
-    flags = .live
+    flags = []
     headerLength = 0
     headerFields = 0
     headerListBytes = 0
@@ -161,7 +173,7 @@ package typealias StreamPointer = UnsafeMutablePointer<HTTP2Stream>
 
 extension HTTP2Stream {
   /// Appends bytes to a buffer, doubling it. Grows by bytes that really came, never by what a peer announces.
-  @inline(__always)
+  @inlinable @inline(__always)
   static func append(
     _ source: UnsafePointer<UInt8>, _ count: Int, to buffer: inout UnsafeMutablePointer<UInt8>,
     offset: inout Int, length: inout Int, capacity: inout Int
@@ -169,11 +181,11 @@ extension HTTP2Stream {
     if length &+ count > capacity {
       makeRoom(count, in: &buffer, offset: &offset, length: &length, capacity: &capacity)
     }
-    memcpy(buffer + length, source, count)
+    (buffer + length).initialize(from: source, count: count)
     length &+= count
   }
 
-  @inline(never)
+  @inline(never) @usableFromInline
   static func makeRoom(
     _ count: Int, in buffer: inout UnsafeMutablePointer<UInt8>, offset: inout Int,
     length: inout Int, capacity: inout Int
@@ -197,14 +209,14 @@ extension HTTP2Stream {
 
 extension UnsafeMutablePointer where Pointee == HTTP2Stream {
   /// What has been received and not yet read.
-  @inline(__always)
+  @inlinable @inline(__always)
   package var unread: UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(
       start: pointee.body + pointee.bodyOffset, count: pointee.bodyLength &- pointee.bodyOffset)
   }
 
   /// Takes bytes from the front of `unread`. The peer's window is a matter of `HTTP2Connection.consume`.
-  @inline(__always)
+  @inlinable @inline(__always)
   package func skip(_ count: Int) {
     pointee.bodyOffset &+= count
     if pointee.bodyOffset == pointee.bodyLength {
@@ -214,11 +226,11 @@ extension UnsafeMutablePointer where Pointee == HTTP2Stream {
   }
 
   /// Bytes that wait to be sent.
-  @inline(__always)
+  @inlinable @inline(__always)
   package var unsentBytes: Int { pointee.outLength &- pointee.outOffset }
 
   /// Adds to the body to send. The owner then calls `HTTP2Connection.resume`.
-  @inline(__always)
+  @inlinable @inline(__always)
   package func write(_ bytes: UnsafeRawBufferPointer) {
     guard let base = bytes.baseAddress, bytes.count > 0 else { return }
     pointee.unsentTotal.pointee &+= bytes.count
@@ -228,7 +240,7 @@ extension UnsafeMutablePointer where Pointee == HTTP2Stream {
   }
 
   /// Adds a gRPC message: its five-byte prefix and its bytes.
-  @inline(__always)
+  @inlinable @inline(__always)
   package func writeMessage(_ bytes: UnsafeRawBufferPointer, packed: Bool = false) {
     var prefix: (UInt8, UInt8, UInt8, UInt8, UInt8)
     let count = bytes.count
@@ -241,29 +253,53 @@ extension UnsafeMutablePointer where Pointee == HTTP2Stream {
   }
 
   /// Visits the fields of one block, given by an event, in order.
-  @inline(__always)
+  @inlinable @inline(__always)
   package func forEachHeader(
     in block: HeaderBlock,
     _ body: (HeaderName, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
   ) {
-    var position = Int(block.offset)
-    let end = position &+ Int(block.length)
-    let base = UnsafeRawPointer(pointee.headers)
-    while position < end {
+    KeptFields.forEach(in: fields(of: block)) { name, label, value, _ in body(name, label, value) }
+  }
+
+  /// The fields of one block as they are kept: see `KeptFields`. Valid until the stream's next event.
+  @inlinable @inline(__always)
+  package func fields(of block: HeaderBlock) -> UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(start: pointee.headers + Int(block.offset), count: Int(block.length))
+  }
+}
+
+/// Header fields in a row: [name u8][0][nameLength u16][valueLength u16][name, of custom ones][value].
+@usableFromInline
+package enum KeptFields {
+  /// Visits the fields in order; `whole`: the field as it is kept.
+  @inlinable @inline(__always)
+  package static func forEach(
+    in fields: UnsafeRawBufferPointer,
+    _ body: (
+      HeaderName, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer,
+      _ whole: UnsafeRawBufferPointer
+    ) -> Void
+  ) {
+    guard let base = fields.baseAddress else { return }
+    var position = 0
+    while position < fields.count {
       let name = base.load(fromByteOffset: position, as: HeaderName.self)
       let nameLength = Int(base.loadUnaligned(fromByteOffset: position &+ 2, as: UInt16.self))
       let valueLength = Int(base.loadUnaligned(fromByteOffset: position &+ 4, as: UInt16.self))
       let start = base + position + 6
+      let length = 6 &+ nameLength &+ valueLength
       body(
         name, UnsafeRawBufferPointer(start: start, count: nameLength),
-        UnsafeRawBufferPointer(start: start + nameLength, count: valueLength))
-      position &+= 6 &+ nameLength &+ valueLength
+        UnsafeRawBufferPointer(start: start + nameLength, count: valueLength),
+        UnsafeRawBufferPointer(start: base + position, count: length))
+      position &+= length
     }
   }
 }
 
 /// Where a header block lies within its stream.
+@usableFromInline
 package struct HeaderBlock: Sendable {
-  package internal(set) var offset: UInt32 = 0
-  package internal(set) var length: UInt32 = 0
+  @usableFromInline package internal(set) var offset: UInt32 = 0
+  @usableFromInline package internal(set) var length: UInt32 = 0
 }

@@ -5,6 +5,7 @@
 #endif
 
 /// The header fields that gRPC gives a meaning; stored without their names, so that a call's headers cost no `String`.
+@usableFromInline
 package enum HeaderName: UInt8, Sendable {
   /// Any other field: its name is stored before its value.
   case custom = 0

@@ -160,7 +160,7 @@ final class SessionCallbacks: @unchecked Sendable {
       frame.unsafelyUnwrapped.pointee.headers.cat == NGHTTP2_HCAT_REQUEST
     {
       state.pointee.conduct.requestCame()
-      let stream = state.pointee.connection.takeStream()
+      let stream = HTTP2Connection.takeStream(state)
       stream.pointee.reset(id: header.stream_id)
       nghttp2_session_set_stream_user_data(session, header.stream_id, stream)
       state.pointee.current = stream

@@ -23,12 +23,13 @@ extension MethodHandler {
     return MethodHandler(
       method,
       .loop { call in
+        let context = call.context
         do {
-          call.reply(try encode(handle(decode([UInt8](call.message)), call.context)))
+          call.reply(try encode(handle(decode([UInt8](call.message)), context)), context)
         } catch let error as RPCError {
-          call.fail(error)
+          call.fail(error, context)
         } catch {
-          call.fail(RPCError(.unknown, "the handler failed", cause: error))
+          call.fail(RPCError(.unknown, "the handler failed", cause: error), context)
         }
       })
   }

@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A moment on the monotonic clock.
 package struct Deadline: Sendable, Comparable {
   /// Nanoseconds on the monotonic clock.
@@ -21,52 +19,52 @@ package struct Deadline: Sendable, Comparable {
   package static func < (a: Deadline, b: Deadline) -> Bool { a.nanoseconds < b.nanoseconds }
 }
 
-/// What a handler knows about its call.
+/// What a handler knows about its call. A reference: copies cost nothing.
 package struct CallContext: Sendable {
-  package let method: MethodDescriptor
-  package let principal: Principal
-  /// The request's custom metadata.
-  package let metadata: Metadata
+  let call: ServerCall
+
+  package var method: MethodDescriptor { call.method }
+  package var principal: Principal { call.principal }
+  /// The request's custom metadata. Cost: taken apart anew each time.
+  package var metadata: Metadata { call.metadata.metadata }
   /// nil: the caller set none.
-  package let deadline: Deadline?
+  package var deadline: Deadline? {
+    call.deadline == 0 ? nil : Deadline(nanoseconds: call.deadline)
+  }
   /// `127.0.0.1:51234`.
-  package let peer: String
-  package let response: ResponseMetadata
+  package var peer: String { call.peer }
+  package var response: ResponseMetadata { ResponseMetadata(call: call) }
   /// Whether the one request of a unary call came compressed; see `RequestStream.lastWasCompressed` for the others.
-  package let requestWasCompressed: Bool
-  private let seed: CallSeed
+  package var requestWasCompressed: Bool { call.requestWasCompressed }
 
   /// The call whose handler runs in this task. Calls made meanwhile carry its request id and trace on.
   @TaskLocal package static var current: CallContext?
 
+  init(_ call: ServerCall) { self.call = call }
+
+  /// A context without a connection, for tests of handlers.
   package init(
     method: MethodDescriptor, principal: Principal, metadata: Metadata = Metadata(),
-    deadline: Deadline? = nil, peer: String = "", response: ResponseMetadata = ResponseMetadata(),
-    requestWasCompressed: Bool = false, seed: CallSeed = CallSeed()
+    deadline: Deadline? = nil, peer: String = "", requestWasCompressed: Bool = false,
+    seed: CallSeed = CallSeed()
   ) {
-    self.method = method
-    self.principal = principal
-    self.metadata = metadata
-    self.deadline = deadline
-    self.peer = peer
-    self.response = response
-    self.requestWasCompressed = requestWasCompressed
-    self.seed = seed
+    call = ServerCall(
+      method: method, principal: principal, metadata: KeptMetadata(metadata),
+      deadline: deadline?.nanoseconds ?? 0, peer: peer,
+      requestWasCompressed: requestWasCompressed, seed: seed)
   }
 
   /// The caller's name for the call (`x-request-id`) where it sent a valid one, else one of ours. Computed when it is asked for.
   package var requestID: String {
-    let sent = metadata.entries.first {
-      $0.name == RequestID.header && RequestID.isValid($0.value)
+    let sent = call.metadata.first(RequestID.header) {
+      RequestID.isValid($0) ? String(decoding: $0, as: UTF8.self) : nil
     }
-    return sent.map { String(decoding: $0.value, as: UTF8.self) } ?? seed.requestID
+    return sent ?? call.seed.requestID
   }
 
   /// The call's own place in the caller's chain of calls (`traceparent`), or in a new one. Computed when it is asked for.
   package var trace: CallTrace {
-    let sent = metadata.entries.first { $0.name == RequestID.traceHeader }
-    return seed.trace(
-      under: sent.flatMap { $0.value.withUnsafeBytes { CallTrace(traceparent: $0) } })
+    call.seed.trace(under: call.metadata.first(RequestID.traceHeader) { CallTrace(traceparent: $0) })
   }
 
   /// The app that a request speaks for: the tenant comes from the token only.
@@ -86,34 +84,19 @@ package struct CallContext: Sendable {
 }
 
 /// Metadata that a handler adds to its answer. Safe from any thread.
-package final class ResponseMetadata: Sendable {
-  private let state = Mutex<(initial: Metadata, trailing: Metadata)>((Metadata(), Metadata()))
-  private let compression = Atomic<Bool>(false)
-
-  package init() {}
+package struct ResponseMetadata: Sendable {
+  fileprivate let call: ServerCall
 
   /// Sent before the first message; ignored after it.
-  package func addInitial(_ name: String, _ value: String) {
-    state.withLock { $0.initial.add(name, value) }
-  }
+  package func addInitial(_ name: String, _ value: String) { call.add(initial: name, Array(value.utf8)) }
+
+  package func addInitial(_ name: String, bytes: [UInt8]) { call.add(initial: name, bytes) }
 
   /// Sent with the status.
-  package func addTrailing(_ name: String, _ value: String) {
-    state.withLock { $0.trailing.add(name, value) }
-  }
+  package func addTrailing(_ name: String, _ value: String) { call.add(trailing: name, Array(value.utf8)) }
 
-  package func addTrailing(_ name: String, bytes: [UInt8]) {
-    state.withLock { $0.trailing.add(name, bytes: bytes) }
-  }
-
-  package func addInitial(_ name: String, bytes: [UInt8]) {
-    state.withLock { $0.initial.add(name, bytes: bytes) }
-  }
+  package func addTrailing(_ name: String, bytes: [UInt8]) { call.add(trailing: name, bytes) }
 
   /// Asks for the call's messages to be compressed where the client takes gzip. Before the first of them.
-  package func compressMessages() { compression.store(true, ordering: .relaxed) }
-
-  var compressesMessages: Bool { compression.load(ordering: .relaxed) }
-
-  package var snapshot: (initial: Metadata, trailing: Metadata) { state.withLock { $0 } }
+  package func compressMessages() { call.compressMessages() }
 }

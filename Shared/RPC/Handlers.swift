@@ -26,9 +26,10 @@ package protocol ServiceHandlers: Sendable {
 }
 
 /// Turns a message into bytes and back; implemented over SwiftProtobuf by `Messages`.
+@usableFromInline
 package struct MessageCoder<Message: Sendable>: Sendable {
-  package let decode: @Sendable ([UInt8]) throws -> Message
-  package let encode: @Sendable (Message) throws -> [UInt8]
+  @usableFromInline package let decode: @Sendable ([UInt8]) throws -> Message
+  @usableFromInline package let encode: @Sendable (Message) throws -> [UInt8]
 
   package init(
     decode: @escaping @Sendable ([UInt8]) throws -> Message,
@@ -46,27 +47,48 @@ extension MessageCoder where Message == [UInt8] {
 
 /// The messages that a client sends, in order. One reader; ends when the client half-closes; throws CANCELLED when the call
 /// is cancelled. The client's flow-control window opens only as messages are read.
+@usableFromInline
 package struct RequestStream<Message: Sendable>: AsyncSequence, Sendable {
-  package typealias Element = Message
+  @usableFromInline package typealias Element = Message
 
-  private let source: any MessageSource
-  private let coder: MessageCoder<Message>
+  @usableFromInline let source: any MessageSource
+  @usableFromInline let coder: MessageCoder<Message>
 
   package init(source: any MessageSource, coder: MessageCoder<Message>) {
     self.source = source
     self.coder = coder
   }
 
+  @usableFromInline
   package struct AsyncIterator: AsyncIteratorProtocol {
-    fileprivate let source: any MessageSource
-    fileprivate let coder: MessageCoder<Message>
+    @usableFromInline let source: any MessageSource
+    @usableFromInline let coder: MessageCoder<Message>
 
+    @inlinable
+    init(source: any MessageSource, coder: MessageCoder<Message>) {
+      self.source = source
+      self.coder = coder
+    }
+
+    /// A message that has come already costs no suspension: inlined into the handler's loop, it is a plain call.
+    @inlinable @inline(__always)
     package mutating func next() async throws -> Message? {
+      try await next(isolation: nil)
+    }
+
+    @inlinable @inline(__always)
+    package mutating func next(isolation actor: isolated (any Actor)?) async throws -> Message? {
+      switch try source.ready() {
+      case .message(let bytes): return try coder.decode(bytes)
+      case .end: return nil
+      case .nothing: break
+      }
       guard let bytes = try await source.next() else { return nil }
       return try coder.decode(bytes)
     }
   }
 
+  @inlinable @inline(__always)
   package func makeAsyncIterator() -> AsyncIterator {
     AsyncIterator(source: source, coder: coder)
   }
@@ -81,9 +103,10 @@ package struct RequestStream<Message: Sendable>: AsyncSequence, Sendable {
 }
 
 /// The messages that a server sends. `send` waits while more than the window is unsent, so a slow reader slows the handler.
+@usableFromInline
 package struct ResponseWriter<Message: Sendable>: Sendable {
-  private let sink: any MessageSink
-  private let coder: MessageCoder<Message>
+  @usableFromInline let sink: any MessageSink
+  @usableFromInline let coder: MessageCoder<Message>
 
   package init(sink: any MessageSink, coder: MessageCoder<Message>) {
     self.sink = sink
@@ -91,15 +114,27 @@ package struct ResponseWriter<Message: Sendable>: Sendable {
   }
 
   /// Queues a message; returns when there is room for the next. Throws CANCELLED once the call is over.
+  @inlinable @inline(__always)
   package func send(_ message: Message) async throws {
-    try await sink.send(coder.encode(message))
+    let bytes = try coder.encode(message)
+    switch try sink.offer(bytes, compress: nil) {
+    case .taken: break
+    case .full: try await sink.waitForRoom()
+    case .refused: try await sink.send(bytes)
+    }
   }
 
   /// The same, saying whether to compress the message. Done only where the client takes gzip and the first message was
   /// compressed, or the server's limits or `ResponseMetadata.compressMessages` have asked for it: the headers that name the
   /// encoding leave with the first one.
+  @inlinable @inline(__always)
   package func send(_ message: Message, compress: Bool) async throws {
-    try await sink.send(coder.encode(message), compress: compress)
+    let bytes = try coder.encode(message)
+    switch try sink.offer(bytes, compress: compress) {
+    case .taken: break
+    case .full: try await sink.waitForRoom()
+    case .refused: try await sink.send(bytes, compress: compress)
+    }
   }
 
   package func map<Other>(_ coder: MessageCoder<Other>) -> ResponseWriter<Other> {
@@ -108,20 +143,49 @@ package struct ResponseWriter<Message: Sendable>: Sendable {
 }
 
 /// Where the messages of a stream come from.
+@usableFromInline
 package protocol MessageSource: Sendable {
+  /// The next message where it has come already: no suspension, which costs more than all the rest.
+  func ready() throws -> ReadyMessage
   /// The next message, nil at the end. One caller at a time.
   func next() async throws -> [UInt8]?
   /// Whether the message that `next` returned last came compressed.
   var lastWasCompressed: Bool { get }
 }
 
+/// What a source has without waiting.
+@usableFromInline
+package enum ReadyMessage: Sendable {
+  case message([UInt8])
+  case end
+  /// Nothing yet: `next` waits.
+  case nothing
+}
+
 extension MessageSource {
   /// A source that knows no compression.
   package var lastWasCompressed: Bool { false }
+  /// A source that always waits.
+  package func ready() throws -> ReadyMessage { .nothing }
+}
+
+/// What a sink has done with a message.
+@usableFromInline
+package enum Offer: Sendable {
+  case taken
+  /// The same, and the sender should wait for room before the next.
+  case full
+  /// It takes none without waiting: `send` does.
+  case refused
 }
 
 /// Where the messages of a stream go.
+@usableFromInline
 package protocol MessageSink: Sendable {
+  /// Queues a message without a suspension. `compress`: as for `send`.
+  func offer(_ message: [UInt8], compress: Bool?) throws -> Offer
+  /// Returns once the queue is below its bound.
+  func waitForRoom() async throws
   /// Returns once the message is queued and the queue is below its bound.
   func send(_ message: [UInt8]) async throws
   /// The same; `compress`: whether to pack the message where the peer takes that, nil: as the call's settings say.
@@ -129,6 +193,8 @@ package protocol MessageSink: Sendable {
 }
 
 extension MessageSink {
+  package func offer(_ message: [UInt8], compress: Bool?) throws -> Offer { .refused }
+  package func waitForRoom() async throws {}
   /// A sink that does not compress.
   package func send(_ message: [UInt8], compress: Bool?) async throws { try await send(message) }
 }

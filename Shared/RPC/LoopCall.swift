@@ -37,7 +37,17 @@ package struct LoopCall {
   package func fail(_ error: RPCError) { connection.fail(stream, error) }
 
   /// Metadata, deadline and peer. Allocates: not for hot paths.
-  package var context: CallContext { connection.context(stream) }
+  package var context: CallContext { CallContext(connection.makeCall(stream)) }
+
+  /// Answers OK with what the handler has added to its context besides.
+  package func reply(_ message: [UInt8], _ context: CallContext) {
+    message.withUnsafeBytes { connection.reply(stream, $0, context.call) }
+  }
+
+  /// Fails with what the handler has added to its context besides.
+  package func fail(_ error: RPCError, _ context: CallContext) {
+    connection.fail(stream, error, call: context.call)
+  }
 
   /// Takes the call out of the handler: it is answered later, from any thread. `message` does not go with it.
   package func park() -> ParkedCall { connection.park(stream) }
@@ -61,7 +71,7 @@ package final class ParkedCall: Sendable {
     let (connection, streamID) = (connection, streamID)
     connection.driver.execute {
       connection.complete(
-        streamID, .failure(RPCError(.internal, "the handler gave no answer")), response: nil)
+        streamID, .failure(RPCError(.internal, "the handler gave no answer")), call: nil)
     }
   }
 
@@ -78,9 +88,9 @@ package final class ParkedCall: Sendable {
     guard !answered.exchange(true, ordering: .relaxed) else { return }
     let (connection, streamID) = (connection, streamID)
     if connection.driver.isOnLoop {
-      connection.complete(streamID, result, response: nil)
+      connection.complete(streamID, result, call: nil)
     } else {
-      connection.driver.execute { connection.complete(streamID, result, response: nil) }
+      connection.driver.execute { connection.complete(streamID, result, call: nil) }
     }
   }
 
@@ -94,7 +104,7 @@ package final class ParkedCall: Sendable {
       answers[0].0.connection.driver.execute {
         for (call, result) in answers {
           call.connection.complete(
-            call.streamID, result.map { call.coding.encode($0) }, response: nil)
+            call.streamID, result.map { call.coding.encode($0) }, call: nil)
         }
       }
     }

@@ -89,13 +89,13 @@ struct OutboundCoding: Sendable {
   /// Bytes of one message, before it is packed.
   var messageBytesMax = Int(UInt32.max)
   /// Of a server's call: what the handler says for all its messages.
-  var response: ResponseMetadata?
+  var call: ServerCall?
 
   /// - Parameter wish: what the sender of this message says; nil: nothing.
   @inline(__always)
   func packs(_ count: Int, wish: Bool?) -> Bool {
     encoding != .identity && count > 0
-      && (wish ?? (count >= fromBytes || response?.compressesMessages == true))
+      && (wish ?? (count >= fromBytes || call?.compressesMessages == true))
   }
 
   /// - Throws: RESOURCE_EXHAUSTED over `messageBytesMax`.

@@ -81,8 +81,24 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   var lastWasCompressed: Bool { lastPacked.load(ordering: .relaxed) }
 
+  func ready() throws -> ReadyMessage {
+    switch step() {
+    case .done(let message, let schedule):
+      if schedule { scheduleConsume() }
+      guard let message else { return .end }
+      return .message(try unpacked(message))
+    case .failed(let error): throw error
+    case .wait: return .nothing
+    }
+  }
+
   func next() async throws -> [UInt8]? {
     guard let message = try await nextInbound() else { return nil }
+    return try unpacked(message)
+  }
+
+  @inline(__always)
+  private func unpacked(_ message: Inbound) throws -> [UInt8] {
     lastPacked.store(message.isPacked, ordering: .relaxed)
     guard message.isPacked else { return message.bytes }
     do throws(RPCError) {
@@ -100,13 +116,15 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     return try result.get()
   }
 
-  private func nextInbound() async throws -> Inbound? {
-    enum Step {
-      case done(Inbound?, scheduleConsume: Bool)
-      case failed(RPCError)
-      case wait
-    }
-    let step: Step = state.withLock { state in
+  private enum Step {
+    case done(Inbound?, scheduleConsume: Bool)
+    case failed(RPCError)
+    case wait
+  }
+
+  /// Takes what has come; nil: the end.
+  private func step() -> Step {
+    state.withLock { state in
       if state.inboundHead < state.inbound.count {
         let (message, schedule) = Self.take(&state)
         return .done(message, scheduleConsume: schedule)
@@ -114,7 +132,10 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
       if let failure = state.failure { return .failed(failure) }
       return state.inboundEnded ? .done(nil, scheduleConsume: false) : .wait
     }
-    switch step {
+  }
+
+  private func nextInbound() async throws -> Inbound? {
+    switch step() {
     case .done(let message, let schedule):
       if schedule { scheduleConsume() }
       return message
@@ -189,6 +210,10 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     }
   }
 
+  func offer(_ message: [UInt8], compress: Bool?) throws -> Offer {
+    try enqueue(message, compress: compress) ? .full : .taken
+  }
+
   func send(_ message: [UInt8]) async throws { try await send(message, compress: nil) }
 
   func send(_ message: [UInt8], compress: Bool?) async throws {
@@ -235,7 +260,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     return wait
   }
 
-  private func waitForRoom() async throws {
+  func waitForRoom() async throws {
     try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation {
         (continuation: CheckedContinuation<Void, any Error>) in

@@ -29,7 +29,7 @@ package final class Principal: Sendable {
 }
 
 /// Decides who a caller is and whether it may call a method.
-package protocol Authorizer: Sendable {
+package protocol Authorizer: AnyObject, Sendable {
   /// Runs on the event loop before the handler: it must not block, and should answer from a cache.
   ///
   /// - Parameters:
@@ -40,7 +40,7 @@ package protocol Authorizer: Sendable {
 }
 
 /// Lets everybody call everything; for tests of the transport.
-package struct OpenAuthorizer: Authorizer {
+package final class OpenAuthorizer: Authorizer {
   package let principal = Principal(tokenID: "open", appID: nil, scopes: ["admin"])
   package init() {}
   package func authorize(

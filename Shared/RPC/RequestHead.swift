@@ -22,6 +22,8 @@ struct RequestHead {
     static let te = Flags(rawValue: 128)
     /// The caller sent an `x-request-id`.
     static let named = Flags(rawValue: 256)
+    /// There is something that handlers may see.
+    static let metadata = Flags(rawValue: 512)
   }
 
   @inline(__always)
@@ -46,7 +48,10 @@ struct RequestHead {
         if Self.names(value, "gzip") { flags.insert(.acceptsGzip) }
       // nghttp2 takes no other value than `trailers`.
       case .te: flags.insert(.te)
-      case .custom: if Self.isRequestID(label) { flags.insert(.named) }
+      case .userAgent: flags.insert(.metadata)
+      case .custom:
+        flags.insert(.metadata)
+        if Self.isRequestID(label) { flags.insert(.named) }
       default: break
       }
     }
@@ -96,8 +101,12 @@ struct RequestHead {
 
   /// The custom metadata of a block. A `-bin` value that is not base64 is kept as it came.
   static func metadata(_ stream: StreamPointer, _ block: HeaderBlock) -> Metadata {
+    metadata(stream.fields(of: block))
+  }
+
+  static func metadata(_ fields: UnsafeRawBufferPointer) -> Metadata {
     var metadata = Metadata()
-    stream.forEachHeader(in: block) { known, name, value in
+    KeptFields.forEach(in: fields) { known, name, value, _ in
       // Judged by its bytes: `String` takes longer to compare than all the rest.
       switch known {
       case .custom: if Self.begins(name, "grpc-") || Self.begins(name, ":") { return }

@@ -8,19 +8,28 @@ internal import Synchronization
 
 /// A method as a server offers it.
 package final class RoutedMethod: Sendable {
+  enum Kind { case loop, unary, streaming }
+
   package let descriptor: MethodDescriptor
   let implementation: MethodHandler.Implementation
+  /// The handler of `.loop`, found without taking the enumeration apart, which would count references.
+  let onLoop: @Sendable (LoopCall) -> Void
+  let kind: Kind
   package let statistics: MethodStatistics
   /// Calls to come that run off the event loop, because an answer was large: encoding the next may be work for milliseconds too.
   private let largeAnswers = Atomic<Int>(0)
   private static let callsAfterLargeAnswer = 64
-  fileprivate let path: [UInt8]
 
   init(_ handler: MethodHandler, loops: Int) {
     statistics = MethodStatistics(loops: loops)
     descriptor = handler.method
     implementation = handler.implementation
-    path = Array(handler.method.path.utf8)
+    (kind, onLoop) =
+      switch handler.implementation {
+      case .loop(let body): (.loop, body)
+      case .unary: (.unary, { _ in preconditionFailure("an async handler was called on the loop") })
+      case .streaming: (.streaming, { _ in preconditionFailure("a stream was called on the loop") })
+      }
   }
 
   /// Notes the size of an answer that an `async` handler gave.
@@ -38,9 +47,16 @@ package final class RoutedMethod: Sendable {
   var hasLargeAnswers: Bool { largeAnswers.load(ordering: .relaxed) > 0 }
 }
 
-/// Finds the method of a path without making a `String`: an open-addressed table over the path's bytes.
-package final class Router: Sendable {
-  private let table: [RoutedMethod?]
+/// Finds the method of a path without making a `String`: an open-addressed table over the path's bytes, in raw memory, so that a
+/// look-up counts no references.
+// @unchecked: the table is written once, here, and only read afterwards.
+package final class Router: @unchecked Sendable {
+  private struct Slot {
+    let path: UnsafeMutableRawBufferPointer
+    let method: Unmanaged<RoutedMethod>
+  }
+
+  private let table: UnsafeMutablePointer<Slot?>
   private let mask: Int
   package let methods: [RoutedMethod]
   package let serviceNames: [String]
@@ -52,19 +68,28 @@ package final class Router: Sendable {
     let methods = services.flatMap(\.methodHandlers).map { RoutedMethod($0, loops: loops) }
     var size = 16
     while size < methods.count * 4 { size *= 2 }
-    var table = [RoutedMethod?](repeating: nil, count: size)
+    let table = UnsafeMutablePointer<Slot?>.allocate(capacity: size)
+    table.initialize(repeating: nil, count: size)
     for method in methods {
-      var slot = method.path.withUnsafeBytes(Self.hash) & (size - 1)
+      let bytes = Array(method.descriptor.path.utf8)
+      let path = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
+      path.copyBytes(from: bytes)
+      var slot = Self.hash(UnsafeRawBufferPointer(path)) & (size - 1)
       while let other = table[slot] {
-        precondition(other.path != method.path, "two handlers for \(method.descriptor.path)")
+        precondition(!other.path.elementsEqual(bytes), "two handlers for \(method.descriptor.path)")
         slot = (slot + 1) & (size - 1)
       }
-      table[slot] = method
+      table[slot] = Slot(path: path, method: Unmanaged.passUnretained(method))
     }
     self.table = table
     self.mask = size - 1
     self.methods = methods
     self.serviceNames = services.map { type(of: $0).serviceName }
+  }
+
+  deinit {
+    for index in 0...mask { table[index]?.path.deallocate() }
+    table.deallocate()
   }
 
   @inline(__always)
@@ -87,14 +112,14 @@ package final class Router: Sendable {
   /// nil: no such method.
   @inline(__always)
   func method(_ path: UnsafeRawBufferPointer) -> Unmanaged<RoutedMethod>? {
+    guard let base = path.baseAddress else { return nil }
     var slot = Self.hash(path) & mask
     while let candidate = table[slot] {
-      let matches = candidate.path.withUnsafeBytes {
-        $0.count == path.count
-          && memcmp($0.baseAddress.unsafelyUnwrapped, path.baseAddress.unsafelyUnwrapped, path.count)
-            == 0
+      if candidate.path.count == path.count,
+        memcmp(candidate.path.baseAddress.unsafelyUnwrapped, base, path.count) == 0
+      {
+        return candidate.method
       }
-      if matches { return Unmanaged.passUnretained(candidate) }
       slot = (slot &+ 1) & mask
     }
     return nil

@@ -11,32 +11,42 @@ extension ServerConnection {
         stream, message, compress: asked && message.count < core.limits.loopMessageBytesMax)
     }
     stream.pointee.userState = CallState.answered
-    http2.respond(stream)
-    stream.writeMessage(message)
+    http2.respond(stream, encoding: .nothing)
+    stream.writeMessage(message, packed: false)
     http2.endOK(stream)
     countSent(stream, bytes: message.count, at: now)
     ended(stream, .ok)
+  }
+
+  /// The same for a handler that may have added something to the answer.
+  func reply(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer, _ call: ServerCall) {
+    if call.addsNothing, !call.compressesMessages { return reply(stream, message) }
+    precondition(stream.pointee.userState == CallState.dispatching, "a call was answered twice")
+    guard coding(of: stream, call: call).packs(message.count, wish: nil),
+      message.count <= core.limits.responseBytesMax
+    else { return answer(stream, message, isPacked: false, call: call) }
+    Gzip.pack(message).withUnsafeBytes { answer(stream, $0, isPacked: true, call: call) }
   }
 
   /// The same for a client that negotiates encodings or named the call, or a message beyond a bound.
   func reply(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer, compress: Bool) {
     precondition(stream.pointee.userState == CallState.dispatching, "a call was answered twice")
     let packs = coding(of: stream).packs(message.count, wish: compress)
-    guard packs else { return answer(stream, message, isPacked: false, response: nil) }
+    guard packs else { return answer(stream, message, isPacked: false, call: nil) }
     if message.count > core.limits.responseBytesMax { return fail(stream, tooLarge(message.count)) }
-    Gzip.pack(message).withUnsafeBytes { answer(stream, $0, isPacked: true, response: nil) }
+    Gzip.pack(message).withUnsafeBytes { answer(stream, $0, isPacked: true, call: nil) }
   }
 
   /// The answer of a call that was parked or whose handler is `async`. A call that is over already is let be.
   func complete(
-    _ streamID: Int32, _ result: Result<EncodedMessage, RPCError>, response: ResponseMetadata?
+    _ streamID: Int32, _ result: Result<EncodedMessage, RPCError>, call: ServerCall?
   ) {
     guard let stream = open(streamID), stream.pointee.userState == CallState.running else { return }
     switch result {
-    case .failure(let error): fail(stream, error, response: response)
+    case .failure(let error): fail(stream, error, call: call)
     case .success(let message):
       message.bytes.withUnsafeBytes {
-        answer(stream, $0, isPacked: message.isPacked, response: response)
+        answer(stream, $0, isPacked: message.isPacked, call: call)
       }
     }
     driver.flush()
@@ -44,13 +54,13 @@ extension ServerConnection {
 
   private func answer(
     _ stream: StreamPointer, _ message: UnsafeRawBufferPointer, isPacked: Bool,
-    response: ResponseMetadata?
+    call: ServerCall?
   ) {
     guard hasRoom(for: message.count) else {
-      return fail(stream, tooLarge(message.count), response: response)
+      return fail(stream, tooLarge(message.count), call: call)
     }
     stream.pointee.userState = CallState.answered
-    let (initial, trailing) = response?.snapshot ?? (Metadata(), Metadata())
+    let (initial, trailing) = call?.added ?? (Metadata(), Metadata())
     respond(stream, initialMetadata(stream, initial), gzip: isPacked)
     stream.writeMessage(message, packed: isPacked)
     countSent(stream, bytes: message.count, at: MonotonicClock.now)
@@ -79,13 +89,13 @@ extension ServerConnection {
 
   /// How a call's messages are sent.
   func coding(
-    of stream: StreamPointer, response: ResponseMetadata? = nil
+    of stream: StreamPointer, call: ServerCall? = nil
   ) -> OutboundCoding {
     let accepts = stream.pointee.userFlags & CallFlags.acceptsGzip != 0
     return OutboundCoding(
       encoding: accepts ? .gzip : .identity,
       fromBytes: accepts ? core.limits.compressResponsesFromBytes : Int.max,
-      messageBytesMax: core.limits.responseBytesMax, response: response)
+      messageBytesMax: core.limits.responseBytesMax, call: call)
   }
 
   /// Begins an answer with a body.
@@ -111,12 +121,12 @@ extension ServerConnection {
     }
   }
 
-  func fail(_ stream: StreamPointer, _ error: RPCError) { fail(stream, error, response: nil) }
+  func fail(_ stream: StreamPointer, _ error: RPCError) { fail(stream, error, call: nil) }
 
-  func fail(_ stream: StreamPointer, _ error: RPCError, response: ResponseMetadata?) {
+  func fail(_ stream: StreamPointer, _ error: RPCError, call: ServerCall?) {
     guard stream.pointee.userState != CallState.answered else { return }
     stream.pointee.userState = CallState.answered
-    let (initial, trailing) = response?.snapshot ?? (Metadata(), Metadata())
+    let (initial, trailing) = call?.added ?? (Metadata(), Metadata())
     var error = error
     // Whoever reports a failure can name the call.
     error.metadata.add(RequestID.header, requestID(of: stream))
@@ -172,8 +182,10 @@ extension ServerConnection {
       pipe(of: stream)?.fail(RPCError(.cancelled, "the call is over"))
     }
     if let object = stream.pointee.userObject {
-      pipe(of: stream)?.stream = nil
-      Unmanaged<RunningTask>.fromOpaque(object).release()
+      let call = Unmanaged<ServerCall>.fromOpaque(object).takeRetainedValue()
+      // They hold each other: the pipe asks the call how to send.
+      call.pipe?.stream = nil
+      call.pipe = nil
     }
     if let principal = stream.pointee.userPrincipal {
       Unmanaged<Principal>.fromOpaque(principal).release()

@@ -23,7 +23,13 @@ extension ServerConnection {
     if !head.flags.isDisjoint(with: [.badTimeout, .unknownEncoding]) {
       return refuse(stream, Self.headError(head))
     }
-    let routed = method._withUnsafeGuaranteedRef { $0 }
+    method._withUnsafeGuaranteedRef { begin(stream, $0, head) }
+    if stream.pointee.flags.contains(.remoteEnded) { dataCame(stream) }
+  }
+
+  /// A request whose method is known. In place: whatever is passed to a function of its own is counted.
+  @inline(__always)
+  private func begin(_ stream: StreamPointer, _ routed: RoutedMethod, _ head: RequestHead) {
     do throws(RPCError) {
       let principal = try core.authorizer.authorize(
         routed.descriptor, authorization: head.authorization)
@@ -32,18 +38,17 @@ extension ServerConnection {
       if error.code == .unauthenticated { http2.note(.failedAuthentications) }
       return refuse(stream, error, method: routed)
     }
-    stream.pointee.userHandle = method.toOpaque()
+    stream.pointee.userHandle = Unmanaged.passUnretained(routed).toOpaque()
     if let timeout = head.timeoutNanoseconds {
       stream.pointee.userDeadline = now &+ timeout
     }
     routed.statistics.began(loop: loop, at: now)
     if let error = overload(stream, routed) { return fail(stream, error) }
-    if case .streaming(let handler) = routed.implementation {
-      beginStream(stream, routed, handler)
+    if case .streaming = routed.kind {
+      beginStream(stream, routed)
     } else {
       stream.pointee.userState = CallState.receiving
     }
-    if stream.pointee.flags.contains(.remoteEnded) { dataCame(stream) }
   }
 
   /// Trailers of the client: they end its side and carry nothing for us.
@@ -199,18 +204,24 @@ extension ServerConnection {
 
   @inline(__always)
   func dispatch(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer) {
-    let routed = method(of: stream)
     countReceived(stream, bytes: message.count)
-    switch routed.implementation {
-    case .loop(let handler):
+    withMethod(of: stream) { routed in
+      guard case .loop = routed.kind else { return run(stream, routed, Array(message)) }
       stream.pointee.userState = CallState.dispatching
-      handler(LoopCall(message: message, connection: self, stream: stream))
+      routed.onLoop(LoopCall(message: message, connection: self, stream: stream))
       if stream.pointee.userState == CallState.dispatching {
         fail(stream, RPCError(.internal, "the handler gave no answer"))
       }
-    case .unary(let handler): run(stream, routed, Array(message), handler)
-    case .streaming: preconditionFailure("a streaming call was dispatched as unary")
     }
+  }
+
+  /// The method of a call, without counting a reference: the server keeps its methods for as long as connections live.
+  @inline(__always)
+  func withMethod(of stream: StreamPointer, _ body: (RoutedMethod) -> Void) {
+    guard let pointer = stream.pointee.userHandle else {
+      preconditionFailure("a call without a method")
+    }
+    Unmanaged<RoutedMethod>.fromOpaque(pointer)._withUnsafeGuaranteedRef(body)
   }
 
   @inline(__always)
@@ -221,19 +232,13 @@ extension ServerConnection {
     return Unmanaged<RoutedMethod>.fromOpaque(pointer).takeUnretainedValue()
   }
 
-  func context(_ stream: StreamPointer) -> CallContext {
-    context(stream, response: ResponseMetadata())
-  }
-
-  func context(_ stream: StreamPointer, response: ResponseMetadata) -> CallContext {
-    let deadline = stream.pointee.userDeadline
-    return CallContext(
-      method: method(of: stream).descriptor,
-      principal: principal(of: stream),
-      metadata: RequestHead.metadata(stream, stream.pointee.firstBlock),
-      deadline: deadline == 0 ? nil : Deadline(nanoseconds: deadline), peer: peer,
-      response: response,
-      requestWasCompressed: stream.pointee.userFlags & CallFlags.packedRequest != 0,
-      seed: seed(of: stream))
+  /// The object that a call is kept in for its handler.
+  func makeCall(_ stream: StreamPointer) -> ServerCall {
+    let flags = stream.pointee.userFlags
+    return ServerCall(
+      method: method(of: stream).descriptor, principal: principal(of: stream),
+      metadata: flags & CallFlags.metadata != 0 ? KeptMetadata(stream) : KeptMetadata(),
+      deadline: stream.pointee.userDeadline, peer: peer,
+      requestWasCompressed: flags & CallFlags.packedRequest != 0, seed: seed(of: stream))
   }
 }

@@ -4,16 +4,9 @@ internal import HTTP2
 extension ServerConnection {
   // MARK: - Handlers that take longer
 
-  /// Keeps a task and its cancellation with the stream.
-  final class RunningTask: Sendable {
-    let box = TaskBox()
-    let pipe: MessagePipe?
-    init(pipe: MessagePipe?) { self.pipe = pipe }
-  }
-
   func pipe(of stream: StreamPointer) -> MessagePipe? {
     stream.pointee.userObject.flatMap {
-      Unmanaged<RunningTask>.fromOpaque($0).takeUnretainedValue().pipe
+      Unmanaged<ServerCall>.fromOpaque($0).takeUnretainedValue().pipe
     }
   }
 
@@ -25,81 +18,89 @@ extension ServerConnection {
       connection: self, streamID: stream.pointee.id, coding: coding(of: stream))
   }
 
-  func run(
-    _ stream: StreamPointer, _ routed: RoutedMethod, _ message: [UInt8],
-    _ handler: @escaping @Sendable ([UInt8], CallContext) async throws -> [UInt8]
-  ) {
+  @inline(never)
+  func run(_ stream: StreamPointer, _ routed: RoutedMethod, _ message: [UInt8]) {
+    guard case .unary(let handler) = routed.implementation else {
+      preconditionFailure("a streaming call was dispatched as unary")
+    }
     guard admit(stream, routed) else { return }
     stream.pointee.userState = CallState.running
-    let running = RunningTask(pipe: nil)
-    stream.pointee.userObject = Unmanaged.passRetained(running).toOpaque()
+    let call = makeCall(stream)
+    stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
     track(stream)
-    let response = ResponseMetadata()
-    let coding = coding(of: stream, response: response)
-    let context = context(stream, response: response)
+    let coding = coding(of: stream, call: call)
     let streamID = stream.pointee.id
-    let loopBytesMax = core.limits.loopMessageBytesMax
-    start(running, elsewhere: message.count >= loopBytesMax || routed.hasLargeAnswers) {
-      let result: Result<EncodedMessage, RPCError>
-      do {
-        let answer = try await CallContext.$current.withValue(context) {
-          try await handler(message, context)
-        }
-        routed.noteAnswer(answer.count, loopBytesMax: loopBytesMax)
-        try coding.check(answer.count)
-        result = .success(coding.encode(answer))
-      } catch {
-        result = .failure(self.answer(to: error, context))
-      }
-      // Without a closure, which would be an allocation, where the handler has stayed on its loop.
-      if self.driver.isOnLoop {
-        self.complete(streamID, result, response: response)
-      } else {
-        self.driver.execute { self.complete(streamID, result, response: response) }
-      }
-    }
-  }
-
-  private func start(
-    _ running: RunningTask, elsewhere: Bool, _ body: @escaping @Sendable () async -> Void
-  ) {
-    if elsewhere {
-      running.box.startElsewhere(body)
+    // In place, twice: through a function of its own the closure would be wrapped in another, one allocation more for each call.
+    if message.count >= core.limits.loopMessageBytesMax || routed.hasLargeAnswers {
+      call.task.keep(
+        Task.detached {
+          await self.perform(call, routed, streamID, coding, message, handler)
+        })
     } else {
-      running.box.start(on: driver.taskExecutor, body)
+      call.task.keep(
+        Task.immediate(executorPreference: driver.taskExecutor) {
+          await self.perform(call, routed, streamID, coding, message, handler)
+        })
     }
   }
 
-  func beginStream(
-    _ stream: StreamPointer, _ routed: RoutedMethod,
-    _ handler: @escaping @Sendable (
-      RequestStream<[UInt8]>, ResponseWriter<[UInt8]>, CallContext
-    ) async throws -> Void
-  ) {
+  @inline(__always)
+  private func perform(
+    _ call: ServerCall, _ routed: RoutedMethod, _ streamID: Int32, _ coding: OutboundCoding,
+    _ message: [UInt8], _ handler: @Sendable ([UInt8], CallContext) async throws -> [UInt8]
+  ) async {
+    let result: Result<EncodedMessage, RPCError>
+    do {
+      let answer = try await CallContext.$current.withValue(CallContext(call)) {
+        try await handler(message, CallContext(call))
+      }
+      routed.noteAnswer(answer.count, loopBytesMax: core.limits.loopMessageBytesMax)
+      try coding.check(answer.count)
+      result = .success(coding.encode(answer))
+    } catch {
+      result = .failure(self.answer(to: error, CallContext(call)))
+    }
+    // Without a closure, which would be an allocation, where the handler has stayed on its loop.
+    if driver.isOnLoop {
+      complete(streamID, result, call: call)
+    } else {
+      driver.execute { self.complete(streamID, result, call: call) }
+    }
+  }
+
+  @inline(never)
+  func beginStream(_ stream: StreamPointer, _ routed: RoutedMethod) {
+    guard case .streaming(let handler) = routed.implementation else {
+      preconditionFailure("a unary call was begun as a stream")
+    }
     guard admit(stream, routed) else { return }
     stream.pointee.userState = CallState.streaming
     let streamID = stream.pointee.id
-    let response = ResponseMetadata()
+    let call = makeCall(stream)
     let pipe = MessagePipe(
       driver: driver, owner: self, stream: stream,
       unsentBytesMax: core.limits.unsentBytesMax, inboundBytesMax: core.limits.messageBytesMax,
-      coding: coding(of: stream, response: response))
-    let running = RunningTask(pipe: pipe)
-    stream.pointee.userObject = Unmanaged.passRetained(running).toOpaque()
+      coding: coding(of: stream, call: call))
+    call.pipe = pipe
+    stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
     track(stream)
-    let context = context(stream, response: response)
-    start(running, elsewhere: routed.hasLargeAnswers) {
+    let body: @Sendable () async -> Void = {
       var failure: RPCError?
       do {
-        try await CallContext.$current.withValue(context) {
+        try await CallContext.$current.withValue(CallContext(call)) {
           try await handler(
             RequestStream(source: pipe, coder: .bytes), ResponseWriter(sink: pipe, coder: .bytes),
-            context)
+            CallContext(call))
         }
       } catch {
-        failure = self.answer(to: error, context)
+        failure = self.answer(to: error, CallContext(call))
       }
-      self.onLoop { [failure] in $0.finishStream(streamID, failure, response) }
+      self.onLoop { [failure] in $0.finishStream(streamID, failure, call) }
+    }
+    if routed.hasLargeAnswers {
+      call.task.keep(Task.detached(operation: body))
+    } else {
+      call.task.keep(Task.immediate(executorPreference: driver.taskExecutor, operation: body))
     }
   }
 
@@ -191,8 +192,8 @@ extension ServerConnection {
 
   func cancel(_ stream: StreamPointer, _ error: RPCError) {
     guard let object = stream.pointee.userObject else { return }
-    let running = Unmanaged<RunningTask>.fromOpaque(object).takeUnretainedValue()
-    running.pipe?.fail(error)
-    running.box.cancel()
+    let call = Unmanaged<ServerCall>.fromOpaque(object).takeUnretainedValue()
+    call.pipe?.fail(error)
+    call.task.cancel()
   }
 }

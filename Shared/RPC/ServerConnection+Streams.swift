@@ -79,22 +79,22 @@ extension ServerConnection {
 
   /// Sends the headers of a stream's answer, with what the handler has added to them by then.
   private func begin(_ stream: StreamPointer, _ pipe: MessagePipe) {
-    let initial = pipe.outboundCoding.response?.snapshot.initial ?? Metadata()
+    let initial = pipe.outboundCoding.call?.added.initial ?? Metadata()
     respond(stream, initialMetadata(stream, initial), gzip: pipe.namesEncoding)
   }
 
-  func finishStream(_ streamID: Int32, _ failure: RPCError?, _ response: ResponseMetadata) {
+  func finishStream(_ streamID: Int32, _ failure: RPCError?, _ call: ServerCall) {
     guard let stream = open(streamID), stream.pointee.userState == CallState.streaming,
       let pipe = pipe(of: stream)
     else { return }
     method(of: stream).noteAnswer(pipe.largestMessage, loopBytesMax: core.limits.loopMessageBytesMax)
     moveOutput(of: pipe, to: stream)
     if let failure {
-      return fail(stream, failure, response: response)
+      return fail(stream, failure, call: call)
     }
     stream.pointee.userState = CallState.answered
     if !stream.pointee.flags.contains(.outboundBegun) { begin(stream, pipe) }
-    end(stream, response.snapshot.trailing)
+    end(stream, call.added.trailing)
     ended(stream, .ok)
     driver.flush()
   }

@@ -116,7 +116,6 @@ extension ServerConnection {
       timers.idleStreamID = last
       return
     }
-    http2.trimPool()
     let bound = core.limits.connectionIdleMilliseconds
     if bound > 0, passed(bound, timers.idleSince, now) { end(.idle, "max_idle") }
   }

@@ -9,19 +9,8 @@ struct TaskBox: ~Copyable, Sendable {
 
   private let state = Mutex(State())
 
-  /// Starts at once, on the caller's thread, until the first suspension: no hop for handlers that do not wait.
-  func start(on executor: any TaskExecutor, _ body: @escaping @Sendable () async -> Void) {
-    let task = Task.immediate(executorPreference: executor, operation: body)
-    let cancelled = state.withLock { state in
-      state.task = task
-      return state.cancelled
-    }
-    if cancelled { task.cancel() }
-  }
-
-  /// Starts on the global pool: for work that would hold an event loop up.
-  func startElsewhere(_ body: @escaping @Sendable () async -> Void) {
-    let task = Task.detached(operation: body)
+  /// Keeps a task that may have run already, in part or in whole.
+  func keep(_ task: Task<Void, Never>) {
     let cancelled = state.withLock { state in
       state.task = task
       return state.cancelled

@@ -72,7 +72,7 @@ package enum LimitSettings {
   private static let conduct: [Row] = [
     row("outbound-frames-max", "frames", 100...1_000_000, \.http2.outboundFramesMax,
       "Answers that may wait in HTTP/2; a client that causes more without reading them is cut."),
-    row("idle-streams-kept", "streams", 0...1_024, \.http2.idleStreamsKept, "Free streams that an idle connection keeps for the next calls."),
+    row("free-streams-kept", "streams", 0...65_536, \.http2.freeStreamsKept, "Free streams that an event loop keeps for the next calls, 2 KiB each."),
     row("resets-burst", "resets", 1...1_000_000, \.http2.resetsBurst, "Calls that a client may cancel at once; more cut the connection."),
     row("resets-per-second", "resets", 1...1_000_000, \.http2.resetsPerSecond, "Calls that a client may cancel each second for ever."),
     row("nuisances-burst", "frames", 1...1_000_000, \.http2.nuisancesBurst,

@@ -231,7 +231,7 @@ private func withRawClient(
 }
 
 /// The `authorization` field names the app.
-private struct AppAuthorizer: Authorizer {
+private final class AppAuthorizer: Authorizer {
   let apps = ["a", "b"].map { Principal(tokenID: $0, appID: $0, scopes: ["admin"]) }
 
   func authorize(

@@ -96,7 +96,7 @@ struct ProbeService: ServiceHandlers {
   }
 }
 
-struct DenyingAuthorizer: Authorizer {
+final class DenyingAuthorizer: Authorizer {
   let principal = Principal(tokenID: "t", appID: nil, scopes: ["admin"])
 
   func authorize(

@@ -53,7 +53,7 @@ private struct NotAnRPCError: Error, CustomStringConvertible {
 }
 
 /// Open methods for all, the others with one token.
-struct TokenAuthorizer: Authorizer {
+final class TokenAuthorizer: Authorizer {
   private let principal = Principal(tokenID: "conformance", appID: nil, scopes: ["conformance"])
 
   func authorize(
