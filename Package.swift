@@ -84,6 +84,8 @@ let package = Package(
     // The system's zlib: gzip for message compression and imports.
     .systemLibrary(
       name: "CZlib", path: "Shared/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    // A system call that the C library does not have.
+    .systemLibrary(name: "CScheduling", path: "Shared/CScheduling"),
     // One HTTP/2 connection as bytes in, events out. No I/O. The only target that knows nghttp2.
     .target(
       name: "HTTP2", dependencies: ["CNghttp2"], path: "Shared/HTTP2",
@@ -95,7 +97,7 @@ let package = Package(
     // TCP server and client over SwiftNIO: connections, flow control, draining, limits.
     .target(
       name: "RPCTransport",
-      dependencies: ["HTTP2", "RPC", nio, nioPosix, nioTLS, nioSSL, logging],
+      dependencies: ["CScheduling", "HTTP2", "RPC", nio, nioPosix, nioTLS, nioSSL, logging],
       path: "Shared/RPCTransport", swiftSettings: settings),
     // Generated protobuf types, method descriptors, server protocols and clients. No hand-written logic.
     .target(
@@ -153,7 +155,7 @@ let package = Package(
 
       // The server of the RPC load test.
       .executableTarget(
-        name: "EchoServer", dependencies: ["HTTP2", "RPC", "RPCTransport", logging],
+        name: "EchoServer", dependencies: ["HTTP2", "Messages", "RPC", "RPCTransport", logging],
         path: "Tests/Load/EchoServer", swiftSettings: settings),
       // The same for a full method: token, scope, figures, generated types.
       .executableTarget(

@@ -90,7 +90,8 @@ package final class HTTP2Connection {
     session = created
     state.initialize(
       to: SessionState(
-        pool: memory.streams, unsentTotal: unsentTotal, limits: limits, isServer: role == .server, conduct: PeerConduct(limits), connection: self))
+        pool: memory.streams, unsentTotal: unsentTotal, limits: limits, isServer: role == .server, conduct: PeerConduct(limits, commonResets: memory.resets),
+        connection: self))
     submitSettings(limits)
   }
 

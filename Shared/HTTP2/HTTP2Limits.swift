@@ -21,6 +21,10 @@ package struct HTTP2Limits: Sendable {
   /// RST_STREAMs that the peer may send at once, and each second for ever. A client that cancels 50 calls/s stays below.
   package var resetsBurst: Int = 200
   package var resetsPerSecond: Int = 100
+  /// Those of them that the peer may send at once whatever others do. Beyond, all peers of an event loop share a burst and a rate.
+  package var ownResetsBurst: Int = 25
+  package var commonResetsBurst: Int = 2_000
+  package var commonResetsPerSecond: Int = 1_000
   /// Frames without use that the peer may send at once, and each second for ever: see `PeerAbuse`.
   package var nuisancesBurst: Int = 100
   package var nuisancesPerSecond: Int = 10

@@ -106,12 +106,29 @@ package struct HTTP2Stream {
 
   init() {
     unsentTotal = Self.nowhere
-    headers = .allocate(capacity: Self.initialHeaderCapacity)
+    headers = Self.buffer(Self.initialHeaderCapacity)
     headerCapacity = Self.initialHeaderCapacity
-    body = .allocate(capacity: Self.initialBodyCapacity)
+    body = Self.buffer(Self.initialBodyCapacity)
     bodyCapacity = Self.initialBodyCapacity
-    out = .allocate(capacity: Self.initialBodyCapacity)
+    out = Self.buffer(Self.initialBodyCapacity)
     outCapacity = Self.initialBodyCapacity
+  }
+
+  /// From malloc, so that `realloc` can grow a large one without a copy.
+  private static func buffer(_ capacity: Int) -> UnsafeMutablePointer<UInt8> {
+    guard let memory = malloc(capacity) else { preconditionFailure("no memory for a stream") }
+    return memory.assumingMemoryBound(to: UInt8.self)
+  }
+
+  /// Gives what has been received away, and goes on with an empty buffer.
+  mutating func takeBody() -> TakenBody {
+    let taken = TakenBody(
+      base: body, bytes: UnsafeRawBufferPointer(start: body + bodyOffset, count: bodyLength - bodyOffset))
+    body = Self.buffer(Self.initialBodyCapacity)
+    bodyCapacity = Self.initialBodyCapacity
+    bodyOffset = 0
+    bodyLength = 0
+    return taken
   }
 
   mutating func reset(id: Int32) {
@@ -146,26 +163,26 @@ package struct HTTP2Stream {
   /// Gives large buffers back.
   mutating func trim() {
     if headerCapacity > Self.keptCapacityMax {
-      headers.deallocate()
-      headers = .allocate(capacity: Self.initialHeaderCapacity)
+      free(headers)
+      headers = Self.buffer(Self.initialHeaderCapacity)
       headerCapacity = Self.initialHeaderCapacity
     }
     if bodyCapacity > Self.keptCapacityMax {
-      body.deallocate()
-      body = .allocate(capacity: Self.initialBodyCapacity)
+      free(body)
+      body = Self.buffer(Self.initialBodyCapacity)
       bodyCapacity = Self.initialBodyCapacity
     }
     if outCapacity > Self.keptCapacityMax {
-      out.deallocate()
-      out = .allocate(capacity: Self.initialBodyCapacity)
+      free(out)
+      out = Self.buffer(Self.initialBodyCapacity)
       outCapacity = Self.initialBodyCapacity
     }
   }
 
   func deallocate() {
-    headers.deallocate()
-    body.deallocate()
-    out.deallocate()
+    free(headers)
+    free(body)
+    free(out)
   }
 }
 
@@ -196,10 +213,9 @@ extension HTTP2Stream {
     } else {
       var grown = capacity
       while grown < unread + count { grown *= 2 }
-      let fresh = UnsafeMutablePointer<UInt8>.allocate(capacity: grown)
-      memcpy(fresh, buffer + offset, unread)
-      buffer.deallocate()
-      buffer = fresh
+      if offset > 0 { memmove(buffer, buffer + offset, unread) }
+      guard let fresh = realloc(buffer, grown) else { preconditionFailure("no memory for a message") }
+      buffer = fresh.assumingMemoryBound(to: UInt8.self)
       capacity = grown
     }
     offset = 0
@@ -207,7 +223,25 @@ extension HTTP2Stream {
   }
 }
 
+/// The bytes of a stream's body, which are nobody's until they are copied or dropped: exactly one of both must be called.
+// @unchecked: whoever has it is the only one who has.
+package struct TakenBody: @unchecked Sendable {
+  fileprivate let base: UnsafeMutablePointer<UInt8>
+  package let bytes: UnsafeRawBufferPointer
+
+  /// The bytes from a position on, as an array; the memory goes back.
+  package func array(from start: Int) -> [UInt8] {
+    defer { free(base) }
+    return Array(bytes[start...])
+  }
+
+  package func drop() { free(base) }
+}
+
 extension UnsafeMutablePointer where Pointee == HTTP2Stream {
+  /// Gives what has been received away: for a message that is worked on elsewhere.
+  package func takeBody() -> TakenBody { pointee.takeBody() }
+
   /// What has been received and not yet read.
   @inlinable @inline(__always)
   package var unread: UnsafeRawBufferPointer {

@@ -51,10 +51,27 @@ struct RateMeter {
   }
 }
 
+/// What all peers of an event loop may do together beyond what each may do for itself. Many connections that each stay within their
+/// own burst are as good an attack as one that does not.
+struct CommonMeter {
+  private var paidAt: Int64 = 0
+
+  /// False: there is not that much left; nothing was taken.
+  mutating func take(_ amount: Int, at now: Int64, burst: Int, perSecond: Int) -> Bool {
+    let cost = 1_000_000_000 / Int64(perSecond)
+    let paid = max(paidAt, now) &+ Int64(amount) &* cost
+    guard paid &- now <= cost &* Int64(burst) else { return false }
+    paidAt = paid
+    return true
+  }
+}
+
 /// Counts what a peer does beside calls. Touched by nghttp2's callbacks, never for plain DATA and HEADERS.
 struct PeerConduct {
   private let limits: HTTP2Limits
   private var resets: RateMeter
+  private var ownResets: RateMeter
+  private let commonResets: UnsafeMutablePointer<CommonMeter>
   private var nuisances: RateMeter
   /// Honest clients send some that no DATA calls for, each in its own manner: as many as nghttp2 1.67 takes of all oddities
   /// together (`nghttp2_option_set_glitch_rate_limit`), after its first and lower numbers had cut curl.
@@ -71,8 +88,11 @@ struct PeerConduct {
   /// DATA that is remembered as not yet acknowledged by a WINDOW_UPDATE.
   private static let windowUpdatesDueMax = 1 << 20
 
-  init(_ limits: HTTP2Limits) {
+  init(_ limits: HTTP2Limits, commonResets: UnsafeMutablePointer<CommonMeter>) {
     self.limits = limits
+    self.commonResets = commonResets
+    ownResets = RateMeter(
+      burst: min(limits.ownResetsBurst, limits.resetsBurst), perSecond: limits.resetsPerSecond)
     resets = RateMeter(burst: limits.resetsBurst, perSecond: limits.resetsPerSecond)
     nuisances = RateMeter(burst: limits.nuisancesBurst, perSecond: limits.nuisancesPerSecond)
   }
@@ -82,11 +102,18 @@ struct PeerConduct {
     let now = MonotonicNanoseconds.now
     let within =
       switch what {
-      case .resets: resets.take(weight, at: now)
+      case .resets: takeResets(weight, at: now)
       case .windowUpdates: uncalledWindowUpdates.take(weight, at: now)
       default: nuisances.take(weight, at: now)
       }
     return within || report(what)
+  }
+
+  private mutating func takeResets(_ count: Int, at now: Int64) -> Bool {
+    guard resets.take(count, at: now) else { return false }
+    return ownResets.take(count, at: now)
+      || commonResets.pointee.take(
+        count, at: now, burst: limits.commonResetsBurst, perSecond: limits.commonResetsPerSecond)
   }
 
   /// Something that is too much at once.

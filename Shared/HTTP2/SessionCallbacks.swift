@@ -219,10 +219,10 @@ final class SessionCallbacks: @unchecked Sendable {
   private static func growHeaders(_ stream: StreamPointer, by count: Int) {
     var capacity = stream.pointee.headerCapacity
     while capacity < stream.pointee.headerLength + count { capacity *= 2 }
-    let fresh = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
-    memcpy(fresh, stream.pointee.headers, stream.pointee.headerLength)
-    stream.pointee.headers.deallocate()
-    stream.pointee.headers = fresh
+    guard let fresh = realloc(stream.pointee.headers, capacity) else {
+      preconditionFailure("no memory for headers")
+    }
+    stream.pointee.headers = fresh.assumingMemoryBound(to: UInt8.self)
     stream.pointee.headerCapacity = capacity
   }
 

@@ -47,7 +47,7 @@ struct StreamPool {
 }
 
 /// The memory of all sessions of one event loop: free lists by size class, because nghttp2 allocates several small objects per call
-/// (measured: a quarter of its time in malloc), and the free streams. Not safe for two threads.
+/// (measured: a quarter of its time in malloc), the free streams, and what its peers may do together. Not safe for two threads.
 package final class SessionMemory {
   /// Sizes up to 32 * (classes - 1) are pooled.
   private static let classes = 17
@@ -59,8 +59,11 @@ package final class SessionMemory {
   private let lists: FreeList
   let table: UnsafeMutablePointer<nghttp2_mem>
   let streams: UnsafeMutablePointer<StreamPool>
+  let resets: UnsafeMutablePointer<CommonMeter>
 
   package init() {
+    resets = .allocate(capacity: 1)
+    resets.initialize(to: CommonMeter())
     streams = .allocate(capacity: 1)
     streams.initialize(to: StreamPool())
     lists = .allocate(capacity: Self.classes)
@@ -91,6 +94,7 @@ package final class SessionMemory {
     table.deallocate()
     streams.pointee.removeAll()
     streams.deallocate()
+    resets.deallocate()
   }
 
   @inline(__always)

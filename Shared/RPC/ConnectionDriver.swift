@@ -6,6 +6,8 @@ package protocol ConnectionDriver: AnyObject, Sendable {
   var loopIdentity: ObjectIdentifier { get }
   /// Where tasks of handlers run: inline on the loop.
   var taskExecutor: any TaskExecutor { get }
+  /// Where those run that would hold the loop up.
+  var backgroundExecutor: any TaskExecutor { get }
   /// Runs work on the loop, in order.
   func execute(_ work: @escaping @Sendable () -> Void)
   /// Runs work on the loop once, after a time.

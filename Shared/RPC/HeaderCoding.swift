@@ -1,11 +1,15 @@
 /// How gRPC writes values into header fields (PROTOCOL-HTTP2.md).
 package enum HeaderCoding {
   /// Percent-encodes all but 0x20-0x24 and 0x26-0x7E, as `grpc-message` wants it.
-  package static func percentEncode(_ text: String) -> [UInt8] {
+  package static func percentEncode(_ text: String) -> [UInt8] { percentEncode(text.utf8) }
+
+  private static func isPlain(_ byte: UInt8) -> Bool { byte >= 0x20 && byte <= 0x7E && byte != 0x25 }
+
+  private static func percentEncode(_ text: some Sequence<UInt8>) -> [UInt8] {
     let hex = Array("0123456789ABCDEF".utf8)
     var encoded: [UInt8] = []
-    for byte in text.utf8 {
-      if byte >= 0x20, byte <= 0x7E, byte != 0x25 {
+    for byte in text {
+      if isPlain(byte) {
         encoded.append(byte)
       } else {
         encoded += [0x25, hex[Int(byte >> 4)], hex[Int(byte & 15)]]
@@ -136,8 +140,10 @@ package enum HeaderCoding {
 
   /// `grpc-message` within a number of bytes: cut before an escape that would not be whole.
   package static func percentEncode(_ text: String, bytesMax: Int) -> [UInt8] {
-    // No character takes less than a byte: what lies further behind is not looked at.
-    let encoded = percentEncode(String(text.prefix(bytesMax)))
+    // No byte takes less than one: what lies further behind is not looked at.
+    let bytes = text.utf8.prefix(bytesMax)
+    if bytes.allSatisfy(isPlain) { return Array(bytes) }
+    let encoded = percentEncode(bytes)
     guard encoded.count > bytesMax else { return encoded }
     var end = bytesMax
     for back in 1...2 where end >= back && encoded[bytesMax - back] == 0x25 { end = bytesMax - back }

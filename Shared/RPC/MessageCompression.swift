@@ -41,9 +41,12 @@ package enum Gzip {
   ///
   /// - Parameter limit: bytes that it may have unpacked. What it says of itself is not believed: memory grows with what
   ///   really comes out, and never beyond the limit.
-  /// - Throws: RESOURCE_EXHAUSTED over the limit; INTERNAL where it is not one whole gzip member.
+  /// - Parameters:
+  ///   - freeBytes: so much may come out whatever went in.
+  ///   - ratioMax: beyond, at most so many times what has been read so far: a bomb goes off early or not at all.
+  /// - Throws: RESOURCE_EXHAUSTED over a limit; INTERNAL where it is not one whole gzip member.
   package static func unpack(
-    _ packed: UnsafeRawBufferPointer, limit: Int
+    _ packed: UnsafeRawBufferPointer, limit: Int, freeBytes: Int = .max, ratioMax: Int = .max
   ) throws(RPCError) -> [UInt8] {
     var stream = z_stream()
     let begun = inflateInit2_(
@@ -70,6 +73,12 @@ package enum Gzip {
         code = inflate(&stream, Z_NO_FLUSH)
       }
       message.removeLast(Int(stream.avail_out))
+      let taken = packed.count - Int(stream.avail_in)
+      if message.count > freeBytes, message.count / max(1, taken) >= ratioMax {
+        throw RPCError(
+          .resourceExhausted,
+          "message: beyond \(freeBytes) bytes at most \(ratioMax) times its packed size, this one unpacks to more")
+      }
     }
     guard code == Z_STREAM_END, stream.avail_in == 0 else {
       throw RPCError(.internal, "message: not one whole gzip member (zlib code \(code))")

@@ -62,7 +62,7 @@ enum MessageFraming {
   /// - Throws: RESOURCE_EXHAUSTED over the limit or over `unpackedRatioMax`; INTERNAL where it is damaged.
   static func unpack(_ packed: UnsafeRawBufferPointer, limit: Int) throws(RPCError) -> [UInt8] {
     try Gzip.unpack(
-      packed, limit: min(limit, max(unpackedFreeBytes, packed.count &* unpackedRatioMax)))
+      packed, limit: limit, freeBytes: unpackedFreeBytes, ratioMax: unpackedRatioMax)
   }
 
   /// Adds a message with its prefix to a buffer.

@@ -14,7 +14,7 @@ protocol PipeOwner: AnyObject, Sendable {
 final class MessagePipe: MessageSource, MessageSink, Sendable {
   /// A message that has come. Packed ones are unpacked by whoever reads them, one at a time: the window bounds what waits by
   /// its size on the wire, and a queue of unpacked ones could be a thousand times that.
-  private struct Inbound {
+  private struct Inbound: Sendable {
     var bytes: [UInt8]
     var isPacked: Bool
   }
@@ -82,11 +82,12 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   var lastWasCompressed: Bool { lastPacked.load(ordering: .relaxed) }
 
   func ready() throws -> ReadyMessage {
-    switch step() {
+    switch step(takesPacked: false) {
     case .done(let message, let schedule):
       if schedule { scheduleConsume() }
       guard let message else { return .end }
-      return .message(try unpacked(message))
+      lastPacked.store(false, ordering: .relaxed)
+      return .message(message.bytes)
     case .failed(let error): throw error
     case .wait: return .nothing
     }
@@ -94,24 +95,35 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   func next() async throws -> [UInt8]? {
     guard let message = try await nextInbound() else { return nil }
-    return try unpacked(message)
-  }
-
-  @inline(__always)
-  private func unpacked(_ message: Inbound) throws -> [UInt8] {
     lastPacked.store(message.isPacked, ordering: .relaxed)
     guard message.isPacked else { return message.bytes }
-    do throws(RPCError) {
-      return try unpack(message)
-    } catch {
+    do {
+      return try await unpacked(message)
+    } catch let error as RPCError {
       state.withLock { if $0.failure == nil { $0.failure = error } }
       throw error
     }
   }
 
-  private func unpack(_ message: Inbound) throws(RPCError) -> [UInt8] {
+  /// On the spot what is small once unpacked; the rest where it holds no loop up.
+  private func unpacked(_ message: Inbound) async throws -> [UInt8] {
+    let small = min(inboundBytesMax, Self.unpackedHereBytesMax)
+    do throws(RPCError) {
+      return try Self.unpack(message, limit: small)
+    } catch {
+      guard error.code == .resourceExhausted, small < inboundBytesMax else { throw error }
+    }
+    let limit = inboundBytesMax
+    return try await Task.detached(executorPreference: driver.backgroundExecutor) {
+      try Self.unpack(message, limit: limit)
+    }.value
+  }
+
+  private static let unpackedHereBytesMax = 64 * 1024
+
+  private static func unpack(_ message: Inbound, limit: Int) throws(RPCError) -> [UInt8] {
     let result = message.bytes.withUnsafeBytes { packed in
-      Result { () throws(RPCError) in try MessageFraming.unpack(packed, limit: inboundBytesMax) }
+      Result { () throws(RPCError) in try MessageFraming.unpack(packed, limit: limit) }
     }
     return try result.get()
   }
@@ -123,9 +135,10 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   }
 
   /// Takes what has come; nil: the end.
-  private func step() -> Step {
+  private func step(takesPacked: Bool = true) -> Step {
     state.withLock { state in
       if state.inboundHead < state.inbound.count {
+        if !takesPacked, state.inbound[state.inboundHead].isPacked { return .wait }
         let (message, schedule) = Self.take(&state)
         return .done(message, scheduleConsume: schedule)
       }

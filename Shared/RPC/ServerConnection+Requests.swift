@@ -7,6 +7,12 @@ extension ServerConnection {
     stream.pointee.userStart = now
     figures.callsStarted &+= 1
     figures.lastCallStarted = now
+    // Cancelled, or broken, in the same bytes that began it: nobody waits for an answer, and what such calls cost is what an attack
+    // with resets lives on.
+    if stream.pointee.flags.contains(.closed) {
+      figures.callsFailed &+= 1
+      return
+    }
     if stream.pointee.flags.contains(.headersOverflowed) {
       return refuse(stream, headersTooLarge())
     }
@@ -188,13 +194,44 @@ extension ServerConnection {
   }
 
   private func dispatchPacked(_ stream: StreamPointer, _ packed: UnsafeRawBufferPointer) {
+    stream.pointee.userFlags |= CallFlags.packedRequest
     do throws(RPCError) {
-      let message = try MessageFraming.unpack(packed, limit: core.limits.messageBytesMax)
-      stream.pointee.userFlags |= CallFlags.packedRequest
+      let limit = min(core.limits.messageBytesMax, core.limits.loopMessageBytesMax)
+      let message = try MessageFraming.unpack(packed, limit: limit)
       message.withUnsafeBytes { dispatch(stream, $0) }
     } catch {
-      fail(stream, error)
+      guard error.code == .resourceExhausted,
+        core.limits.loopMessageBytesMax < core.limits.messageBytesMax
+      else { return fail(stream, error) }
+      unpackElsewhere(stream)
     }
+  }
+
+  /// For messages that are large once they are unpacked: the work would hold the loop up.
+  private func unpackElsewhere(_ stream: StreamPointer) {
+    guard admit(stream, method(of: stream)) else { return }
+    stream.pointee.userState = CallState.running
+    track(stream)
+    let (taken, streamID) = (stream.takeBody(), stream.pointee.id)
+    let limit = core.limits.messageBytesMax
+    Task.detached(executorPreference: driver.backgroundExecutor) {
+      let packed = taken.array(from: MessageFraming.prefixBytes)
+      let message = packed.withUnsafeBytes { packed in
+        Result { () throws(RPCError) in try MessageFraming.unpack(packed, limit: limit) }
+      }
+      self.onLoop { $0.unpacked(streamID, message) }
+    }
+  }
+
+  private func unpacked(_ streamID: Int32, _ message: Result<[UInt8], RPCError>) {
+    guard let stream = open(streamID), stream.pointee.userState == CallState.running else { return }
+    untrack(stream)
+    stream.pointee.userState = CallState.receiving
+    switch message {
+    case .success(let message): message.withUnsafeBytes { dispatch(stream, $0, owned: message) }
+    case .failure(let error): fail(stream, error)
+    }
+    driver.flush()
   }
 
   @inline(__always)
@@ -203,10 +240,12 @@ extension ServerConnection {
   }
 
   @inline(__always)
-  func dispatch(_ stream: StreamPointer, _ message: UnsafeRawBufferPointer) {
+  func dispatch(
+    _ stream: StreamPointer, _ message: UnsafeRawBufferPointer, owned: [UInt8]? = nil
+  ) {
     countReceived(stream, bytes: message.count)
     withMethod(of: stream) { routed in
-      guard case .loop = routed.kind else { return run(stream, routed, Array(message)) }
+      guard case .loop = routed.kind else { return run(stream, routed, message, owned) }
       stream.pointee.userState = CallState.dispatching
       routed.onLoop(LoopCall(message: message, connection: self, stream: stream))
       if stream.pointee.userState == CallState.dispatching {

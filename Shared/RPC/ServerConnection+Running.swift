@@ -19,7 +19,10 @@ extension ServerConnection {
   }
 
   @inline(never)
-  func run(_ stream: StreamPointer, _ routed: RoutedMethod, _ message: [UInt8]) {
+  func run(
+    _ stream: StreamPointer, _ routed: RoutedMethod, _ message: UnsafeRawBufferPointer,
+    _ owned: [UInt8]?
+  ) {
     guard case .unary(let handler) = routed.implementation else {
       preconditionFailure("a streaming call was dispatched as unary")
     }
@@ -30,18 +33,33 @@ extension ServerConnection {
     track(stream)
     let coding = coding(of: stream, call: call)
     let streamID = stream.pointee.id
-    // In place, twice: through a function of its own the closure would be wrapped in another, one allocation more for each call.
-    if message.count >= core.limits.loopMessageBytesMax || routed.hasLargeAnswers {
+    if message.count >= core.limits.loopMessageBytesMax {
+      // A packed message has been unpacked into memory that is not the stream's.
+      let isInPlace = stream.pointee.userFlags & CallFlags.packedRequest == 0
+      let taken = isInPlace ? stream.takeBody() : nil
+      let copy = isInPlace ? [] : owned ?? Array(message)
+      call.task.keep(
+        Task.detached(executorPreference: driver.backgroundExecutor) {
+          // Megabytes are copied there too.
+          let message = taken?.array(from: MessageFraming.prefixBytes) ?? copy
+          await self.perform(call, routed, streamID, coding, message, handler)
+        })
+      return
+    }
+    let message = Array(message)
+    // In place, three times: through a function of its own the closure would be wrapped in another, one allocation more for each
+    // call.
+    if routed.hasLargeAnswers {
       call.task.keep(
         Task.detached {
           await self.perform(call, routed, streamID, coding, message, handler)
         })
-    } else {
-      call.task.keep(
-        Task.immediate(executorPreference: driver.taskExecutor) {
-          await self.perform(call, routed, streamID, coding, message, handler)
-        })
+      return
     }
+    call.task.keep(
+      Task.immediate(executorPreference: driver.taskExecutor) {
+        await self.perform(call, routed, streamID, coding, message, handler)
+      })
   }
 
   @inline(__always)
@@ -105,7 +123,7 @@ extension ServerConnection {
   }
 
   /// Refuses a call beyond a bound: others may have begun since its headers came.
-  private func admit(_ stream: StreamPointer, _ routed: RoutedMethod) -> Bool {
+  func admit(_ stream: StreamPointer, _ routed: RoutedMethod) -> Bool {
     guard let error = overload(stream, routed) else { return true }
     fail(stream, error)
     return false

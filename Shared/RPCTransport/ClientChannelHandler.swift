@@ -60,7 +60,7 @@ final class ClientChannelHandler: ChannelInboundHandler {
 
   private func flushOutput(_ context: ChannelHandlerContext) {
     var wrote = false
-    while output.write(connection.http2, to: context) {
+    while output.write(connection.http2, to: context) > 0 {
       wrote = true
       connection.processEvents()
     }

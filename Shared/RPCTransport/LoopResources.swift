@@ -3,7 +3,8 @@ internal import NIOCore
 internal import RPC
 
 /// What all connections of one event loop share.
-// @unchecked: `memory`, `input`, `output`, `ticking` and `ticker` are used on the loop only; the rest is immutable.
+// @unchecked: `memory`, `input`, `output`, `ticking`, `ticker`, `writingLater` and `writers` are used on the loop only; the rest is
+// immutable.
 final class LoopResources: @unchecked Sendable {
   let loop: any EventLoop
   let executor: LoopTaskExecutor
@@ -15,6 +16,36 @@ final class LoopResources: @unchecked Sendable {
   /// Connections whose timers are looked at, each at its `tickIndex`.
   private var ticking: [ServerChannelHandler] = []
   private var ticker: RepeatedTask?
+  /// Connections that have had their share of a turn and have more to write.
+  private var writingLater: [ServerChannelHandler] = []
+  /// How many there were when the turn began.
+  private var writers = 0
+
+  /// Bytes that all connections together write before each has had its turn, and the least for each of them.
+  private static let outputPerTurn = 512 * 1024
+  private static let outputShareMin = 16 * 1024
+  /// Tasks that are due run before the loop looks at its sockets again, also those that such tasks make: only one that is not due
+  /// yet leaves the others their turn.
+  private static let turn = TimeAmount.microseconds(10)
+
+  /// Bytes that one connection may write in this turn: the less the more of them write without end, so that a reader of much does
+  /// not hold up those who wait for little.
+  var outputShare: Int { max(Self.outputShareMin, Self.outputPerTurn / max(1, writers)) }
+
+  /// Gives a connection another turn, after the loop has looked at what has come for the others.
+  func continueLater(_ handler: ServerChannelHandler) {
+    if handler.writesLater { return }
+    handler.writesLater = true
+    writingLater.append(handler)
+    guard writingLater.count == 1 else { return }
+    loop.scheduleTask(in: Self.turn) {
+      let handlers = self.writingLater
+      self.writingLater = []
+      self.writers = handlers.count
+      for handler in handlers { handler.goOn() }
+      if self.writingLater.isEmpty { self.writers = 0 }
+    }
+  }
 
   init(_ loop: any EventLoop, index: Int = 0) {
     self.loop = loop

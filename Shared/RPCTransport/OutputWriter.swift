@@ -29,10 +29,14 @@ struct OutputWriter {
 
   init(_ shared: OutputBuffer) { self.shared = shared }
 
-  /// Writes what waits, as long as the socket takes it. Returns whether anything was written.
-  mutating func write(_ http2: HTTP2Connection, to context: ChannelHandlerContext) -> Bool {
-    var wrote = false
-    while context.channel.isWritable, let first = http2.nextOutput() {
+  /// Writes what waits, as long as the socket takes it. Returns how many bytes.
+  ///
+  /// - Parameter bytesMax: no more is begun beyond these.
+  mutating func write(
+    _ http2: HTTP2Connection, to context: ChannelHandlerContext, bytesMax: Int = .max
+  ) -> Int {
+    var written = 0
+    while written < bytesMax, context.channel.isWritable, let first = http2.nextOutput() {
       // The storage is reused once the channel has let go of it.
       var filled = shared.bytes
       shared.bytes = ByteBuffer()
@@ -43,17 +47,17 @@ struct OutputWriter {
         while let bytes = piece {
           UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: bytes)
           count &+= bytes.count
-          if count > Self.bufferBytes - Self.frameBytesMax { break }
+          if count > Self.bufferBytes - Self.frameBytesMax || written &+ count >= bytesMax { break }
           piece = http2.nextOutput()
         }
         return count
       }
       bytes &+= filled.readableBytes
+      written &+= filled.readableBytes
       let small = filled.readableBytes <= Self.copiedBytesMax
       context.write(NIOAny(small ? ByteBuffer(bytes: filled.readableBytesView) : filled), promise: nil)
       shared.bytes = filled
-      wrote = true
     }
-    return wrote
+    return written
   }
 }

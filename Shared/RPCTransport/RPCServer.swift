@@ -75,7 +75,13 @@ package final class RPCServer: Sendable {
     let channel = try await ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1_024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(AcceptPause(logger))
+        }
+      }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.tcpOption(Self.unsentBytes), value: 128 * 1024)
       .childChannelOption(.maxMessagesPerRead, value: 1)
       .childChannelOption(
         .writeBufferWaterMark, value: .init(low: 64 * 1024, high: 512 * 1024)
@@ -110,6 +116,14 @@ package final class RPCServer: Sendable {
     listener.withLock { $0 = channel }
     return channel.localAddress?.port ?? configuration.port
   }
+
+  /// TCP_NOTSENT_LOWAT: what the kernel keeps of a connection's output beyond what is on its way. Without it a client that does not
+  /// read gets megabytes of memory here.
+  #if os(Linux)
+    private static let unsentBytes = NIOBSDSocket.Option(rawValue: 25)
+  #else
+    private static let unsentBytes = NIOBSDSocket.Option(rawValue: 0x201)
+  #endif
 
   /// The address whose connections are counted together; nil: they are not.
   private static func countedAddress(_ address: SocketAddress?, _ limits: ServerLimits) -> String? {

@@ -49,6 +49,15 @@ final class ServerChannelHandler: ChannelInboundHandler {
     flushOutput(context)
   }
 
+  /// Whether it waits in the loop's list for another turn to write.
+  var writesLater = false
+
+  /// Another turn to write.
+  func goOn() {
+    writesLater = false
+    if let context { flushOutput(context) }
+  }
+
   /// Looks at the connection's timers.
   func tick(_ now: Int64) {
     guard let connection, let context else { return }
@@ -92,15 +101,20 @@ final class ServerChannelHandler: ChannelInboundHandler {
   }
 
   private func flushOutput(_ context: ChannelHandlerContext) {
-    guard let connection else { return }
-    var wrote = false
-    while output.write(connection.http2, to: context) {
-      wrote = true
+    guard let connection, !writesLater else { return }
+    let share = resources.outputShare
+    var written = 0
+    while written < share {
+      let count = output.write(connection.http2, to: context, bytesMax: share &- written)
+      guard count > 0 else { break }
+      written &+= count
       // Sending closes streams, and what that sets free may be sent at once.
       connection.processEvents()
       connection.checkConduct()
     }
-    if wrote { context.flush() }
+    if written > 0 { context.flush() }
+    // Who has more than his share of the turn goes on behind the others.
+    if written >= share, context.channel.isWritable { resources.continueLater(self) }
     if connection.mustClose || connection.http2.isFinished || connection.isDrained {
       context.close(promise: nil)
     }

@@ -23,6 +23,8 @@ class Peer:
         self.closed = False
         self.reset_streams = {}
         self.answered = {}
+        # Bytes that the server has let through beyond its first windows.
+        self.opened, self.first_window = {}, None
         self.buffer = bytearray()
 
     async def open(self, first=None, reads=True, limit=1 << 16):
@@ -42,6 +44,10 @@ class Peer:
                 for kind, flags, stream, payload in frames.parse(self.buffer):
                     if kind == frames.GOAWAY:
                         self.goaway, self.text = int.from_bytes(payload[4:8], "big"), payload[8:]
+                    elif kind == frames.SETTINGS and not flags & frames.ACK:
+                        self.first_window = dict(struct.iter_unpack(">HI", payload)).get(4, 65_535)
+                    elif kind == frames.WINDOW_UPDATE:
+                        self.opened[stream] = self.opened.get(stream, 0) + int.from_bytes(payload, "big")
                     elif kind == frames.RST_STREAM:
                         self.reset_streams[stream] = int.from_bytes(payload, "big")
                     elif kind == frames.HEADERS and flags & frames.END_STREAM:
@@ -64,6 +70,20 @@ class Peer:
             # A write that does not get through for so long: the server neither reads nor closes.
             self.closed = self.writer.transport.is_closing()
             return False
+        return True
+
+    async def upload(self, stream, body):
+        """A whole body, as fast as the stream's window lets it through; that of the connection is larger."""
+        sent = 0
+        await self.until(lambda: self.closed or self.first_window is not None, 5)
+        while sent < len(body):
+            piece = body[sent:sent + 16_384]
+            if not await self.until(
+                    lambda: self.closed or sent + len(piece) <= self.first_window + self.opened.get(stream, 0), 20):
+                return False
+            if not await self.send(frames.data(stream, piece, end=sent + len(piece) == len(body))):
+                return False
+            sent += len(piece)
         return True
 
     async def flood(self, chunks, seconds=2.5):
@@ -112,6 +132,22 @@ def repeated(make, per_chunk=50):
 async def rapid_reset(peer):
     await peer.open()
     await peer.flood(repeated(lambda s: frames.call(s, "/echo.Echo/Sleep", b"\x0a") + frames.reset(s)))
+    return peer.calmed
+
+
+async def rapid_reset_late(peer):
+    """The same with the resets behind the calls, when their handlers have begun and wait for another message."""
+    await peer.open()
+
+    def chunks():
+        for start in itertools.count(1, 100):
+            numbers = range(start, start + 100, 2)
+            yield b"".join(
+                frames.headers(s, "/echo.Echo/Stream") + frames.data(s, frames.message(b"x"), end=False)
+                for s in numbers)
+            yield b"".join(frames.reset(s) for s in numbers)
+
+    await peer.flood(chunks())
     return peer.calmed
 
 
@@ -289,6 +325,32 @@ async def decompression_bomb(peer):
     return not peer.closed and len(peer.answered) == 4
 
 
+@functools.cache
+def protobuf_bombs(size):
+    """Groups in groups, messages in messages, a row of numbers that fills a message, and as many empty parts."""
+    filters = b""
+    for _ in range(10_000):
+        filters = b"\x1a" + frames.varint(len(filters)) + filters
+    room = size - 64
+    return [b"\x1b" * 100_000, filters, b"\x7a" + frames.varint(room) + b"\x01" * room,
+            b"\x0a" + frames.varint(room) + b"\x0a\x00" * (room // 2)]
+
+
+async def protobuf_bomb(peer):
+    """Messages of a few bytes' sense that cost the parser stack or memory: they fail, or are taken, and the connection goes on.
+
+    4 MiB from the first eight, less from the others: what the parser makes of them is asked, not how much can be sent."""
+    await peer.open()
+    body = frames.message(protobuf_bombs(4 * MIB if peer.number < 8 else MIB // 4)[peer.number % 4])
+    for stream in (1, 3):
+        if not await peer.send(frames.headers(stream, "/echo.Echo/Parse")) or not await peer.upload(stream, body):
+            return False
+        # Whoever parses off the event loops waits for his turn.
+        if not await peer.until(lambda: stream in peer.answered or peer.closed, 20):
+            return False
+    return not peer.closed and len(peer.answered) == 2
+
+
 async def stream_numbers(peer):
     """Even, falling and last numbers of streams."""
     await peer.open()
@@ -347,12 +409,15 @@ async def window_updates(peer):
 class Attack:
     """An attack and the memory it may cost, bytes: a part for itself and one for each connection."""
 
-    def __init__(self, function, cause, base=8 * MIB, each=MIB // 4):
+    def __init__(self, function, cause, base=8 * MIB, each=MIB // 4, judges_client=True):
         self.name, self.function, self.cause, self.base, self.each = function.__name__, function, cause, base, each
+        self.judges_client = judges_client
 
 
 ATTACKS = {one.name: one for one in [
     Attack(rapid_reset, ["resets"]),
+    # Half of what it does are whole calls: as many honest ones would take the server as long.
+    Attack(rapid_reset_late, ["resets"], judges_client=False),
     Attack(made_you_reset, ["provokedResets", "protocolError"]),
     Attack(continuation_flood, ["continuations", "headerFlood"]),
     Attack(http2_bomb, ["headerLimits"], each=8 * MIB),
@@ -367,6 +432,8 @@ ATTACKS = {one.name: one for one in [
     Attack(slowloris, ["prefaceTimeout", "headerTimeout"]),
     Attack(huge_prefix, []),
     Attack(decompression_bomb, [], each=5 * MIB),
+    # Two are parsed at a time, whoever sends how many; the others wait as bytes.
+    Attack(protobuf_bomb, [], base=512 * MIB, each=2 * MIB),
     Attack(stream_numbers, ["protocolError"]),
     Attack(field_injection, []),
     Attack(frames_after_goaway, ["protocolError"]),

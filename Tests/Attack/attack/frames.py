@@ -24,6 +24,15 @@ def integer(value, bits, first=0):
     return bytes(out + [value])
 
 
+def varint(value):
+    """A number as protobuf writes it."""
+    out = []
+    while value >= 128:
+        out.append(value % 128 | 128)
+        value //= 128
+    return bytes(out + [value])
+
+
 def field(name, value, indexed=False):
     """A literal field; `indexed`: it enters the dynamic table."""
     name, value = (one if isinstance(one, bytes) else one.encode() for one in (name, value))

@@ -16,6 +16,7 @@ final class InlineDriver: ConnectionDriver, @unchecked Sendable {
   var isOnLoop: Bool { true }
   var loopIdentity: ObjectIdentifier { ObjectIdentifier(self) }
   var taskExecutor: any TaskExecutor { executor }
+  var backgroundExecutor: any TaskExecutor { executor }
 
   func execute(_ work: @escaping @Sendable () -> Void) { waiting.append(work) }
   func schedule(afterNanoseconds: Int64, _ work: @escaping @Sendable () -> Void) {}

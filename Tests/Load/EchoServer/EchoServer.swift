@@ -4,6 +4,7 @@ import Dispatch
 import Glibc
 import HTTP2
 import Logging
+import Messages
 import RPC
 import RPCTransport
 import Synchronization
@@ -40,6 +41,12 @@ struct EchoService: ServiceHandlers {
             for _ in 0..<(Int(message.first ?? 0) * 1_000) { try await responses.send(message) }
           }
         }),
+      // What a message is that nests: a filter of a query.
+      .unary(Self.method("Parse", .unary)) { (filter: ProtoFilter, _: CallContext) in
+        var answer = ProtoFilter()
+        answer.condition.field = filter.kind == nil ? "nothing" : "a filter"
+        return answer
+      },
       MethodHandler(
         Self.method("Sleep", .unary),
         .unary { message, context in

@@ -24,8 +24,10 @@ private func request(_ stream: UInt32, end: Bool = false, _ more: [UInt8] = []) 
 }
 
 /// What a server makes of a peer's bytes; nil: it goes on.
-private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throws -> HTTP2Error? {
-  let server = try HTTP2Connection(role: .server, limits: limits, memory: SessionMemory())
+private func verdict(
+  _ bytes: Frames, limits: HTTP2Limits = HTTP2Limits(), memory: SessionMemory = SessionMemory()
+) throws -> HTTP2Error? {
+  let server = try HTTP2Connection(role: .server, limits: limits, memory: memory)
   do {
     for piece in [hello, bytes] { try piece.withUnsafeBytes { try server.receive($0) } }
     while server.nextOutput() != nil {}
@@ -48,6 +50,28 @@ private func verdict(_ bytes: Frames, limits: HTTP2Limits = HTTP2Limits()) throw
     let begun = request(1)
     #expect(try verdict(begun + Array(repeating: bytes, count: 99).flatMap { $0 }) == nil)
     #expect(try verdict(begun + Array(repeating: bytes, count: 150).flatMap { $0 }) == .abuse(abuse))
+  }
+
+  @Test func `connections of one loop share what each cancels beyond its own`() throws {
+    var limits = HTTP2Limits()
+    limits.commonResetsBurst = 100
+    limits.commonResetsPerSecond = 1
+    let memory = SessionMemory()
+    func cancels(_ count: UInt32) -> Frames {
+      var frames: Frames = []
+      for call in 0..<count {
+        let stream = call * 2 + 1
+        frames += request(stream)
+        frames += frame(3, 0, stream: stream, [0, 0, 0, 8])
+      }
+      return frames
+    }
+    // 60 each: 25 of their own and 35 of the common 100.
+    #expect(try verdict(cancels(60), limits: limits, memory: memory) == nil)
+    #expect(try verdict(cancels(60), limits: limits, memory: memory) == nil)
+    #expect(try verdict(cancels(60), limits: limits, memory: memory) == .abuse(.resets))
+    // Who stays within his own is not harmed by what others have done.
+    #expect(try verdict(cancels(20), limits: limits, memory: memory) == nil)
   }
 
   @Test func `ten thousand window updates that no data calls for may come at once and no more`() throws {

@@ -8,6 +8,7 @@ private final class InlineDriver: ConnectionDriver, TaskExecutor, @unchecked Sen
   var isOnLoop: Bool { true }
   var loopIdentity: ObjectIdentifier { ObjectIdentifier(self) }
   var taskExecutor: any TaskExecutor { self }
+  var backgroundExecutor: any TaskExecutor { self }
   func execute(_ work: @escaping @Sendable () -> Void) { work() }
   func schedule(afterNanoseconds: Int64, _ work: @escaping @Sendable () -> Void) {}
   func flush() {}
