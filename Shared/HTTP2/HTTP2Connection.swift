@@ -42,6 +42,8 @@ struct SessionState {
   var settingsAcknowledged = false
   /// Error code of a GOAWAY that has been sent; nil: none, or a graceful one.
   var failureSent: UInt32?
+  /// nghttp2's session is gone: see `tearDown`.
+  var isOver = false
   unowned(unsafe) let connection: HTTP2Connection
 }
 
@@ -96,11 +98,22 @@ package final class HTTP2Connection {
   }
 
   deinit {
-    nghttp2_session_del(session)
+    tearDown()
     state.pointee.events.deallocate()
-    for stream in openStreams { giveBack(stream) }
     state.deallocate()
     unsentTotal.deallocate()
+  }
+
+  /// Lets go of nghttp2's session and of all streams, once their owner has; nothing comes or goes after it. To be called on the
+  /// connection's thread: the memory is that of all connections of an event loop, and the last reference may be dropped anywhere.
+  package func tearDown() {
+    guard !state.pointee.isOver else { return }
+    state.pointee.isOver = true
+    nghttp2_session_del(session)
+    for stream in openStreams { giveBack(stream) }
+    while state.pointee.events.pop() != nil {}
+    trailers = [:]
+    unsentTotal.pointee = 0
   }
 
   private func submitSettings(_ limits: HTTP2Limits) {
@@ -135,7 +148,7 @@ package final class HTTP2Connection {
   /// - Throws: where the connection cannot go on; a GOAWAY with the reason may wait in the output.
   @inline(__always)
   package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
-    guard let base = bytes.baseAddress else { return }
+    guard let base = bytes.baseAddress, !state.pointee.isOver else { return }
     let taken = nghttp2_session_mem_recv(
       session, base.assumingMemoryBound(to: UInt8.self), bytes.count)
     if taken < 0 { throw failure(of: taken) }
@@ -181,7 +194,7 @@ package final class HTTP2Connection {
   @inline(__always)
   package func consume(_ stream: StreamPointer, _ count: Int) {
     let count = min(count, stream.pointee.unconsumed)
-    guard count > 0 else { return }
+    guard count > 0, !state.pointee.isOver else { return }
     stream.pointee.unconsumed &-= count
     nghttp2_session_consume(session, stream.pointee.id, count)
   }
@@ -193,12 +206,15 @@ package final class HTTP2Connection {
   /// Finds a stream that has not been closed. Cost: one hash look-up in nghttp2.
   @inline(__always)
   package func stream(_ id: Int32) -> StreamPointer? {
-    nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(to: HTTP2Stream.self)
+    if state.pointee.isOver { return nil }
+    return nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(
+      to: HTTP2Stream.self)
   }
 
   /// Takes back the memory of a stream whose `closed` event has been handled.
   @inline(__always)
   package func release(_ stream: StreamPointer) {
+    if state.pointee.isOver { return }
     unsentTotal.pointee &-= stream.unsentBytes
     stream.pointee.outOffset = 0
     stream.pointee.outLength = 0
@@ -246,6 +262,7 @@ package final class HTTP2Connection {
   /// The next bytes to send, valid until the next call of anything here; nil: nothing more for now.
   @inline(__always)
   package func nextOutput() -> UnsafeRawBufferPointer? {
+    if state.pointee.isOver { return nil }
     var base: UnsafePointer<UInt8>?
     let count = nghttp2_session_mem_send(session, &base)
     guard count > 0 else { return nil }
@@ -265,6 +282,7 @@ package final class HTTP2Connection {
   /// Answers a request with `:status 200`, `content-type: application/grpc`; the body follows from `stream.write`.
   @inline(__always)
   package func respond(_ stream: StreamPointer, encoding: AnnouncedEncoding = .nothing) {
+    if state.pointee.isOver { return }
     stream.pointee.flags.insert(.outboundBegun)
     var provider = Self.provider(stream)
     nghttp2_submit_response(
@@ -273,6 +291,7 @@ package final class HTTP2Connection {
 
   /// The same with more fields.
   package func respond(_ stream: StreamPointer, _ fields: [HeaderField]) {
+    if state.pointee.isOver { return }
     stream.pointee.flags.insert(.outboundBegun)
     var provider = Self.provider(stream)
     Self.withFields(fields) { fields, count in
@@ -282,6 +301,7 @@ package final class HTTP2Connection {
 
   /// Answers with one header block and no body: gRPC's Trailers-Only, or a plain HTTP status.
   package func respondOnly(_ stream: StreamPointer, _ fields: [HeaderField]) {
+    if state.pointee.isOver { return }
     stream.pointee.flags.formUnion([.outboundBegun, .outboundEnded])
     Self.withFields(fields) { fields, count in
       _ = nghttp2_submit_response(session, stream.pointee.id, fields, count, nil)
@@ -311,7 +331,7 @@ package final class HTTP2Connection {
   /// Lets nghttp2 ask for the body again, after `stream.write`.
   @inline(__always)
   package func resume(_ stream: StreamPointer) {
-    guard stream.pointee.flags.contains(.deferred) else { return }
+    guard stream.pointee.flags.contains(.deferred), !state.pointee.isOver else { return }
     stream.pointee.flags.remove(.deferred)
     nghttp2_session_resume_data(session, stream.pointee.id)
   }
@@ -324,6 +344,7 @@ package final class HTTP2Connection {
   /// Begins a request. The body follows from `stream.write`; `endBody` ends it. nil: nghttp2 takes no more requests on this
   /// connection (identifiers used up, GOAWAY).
   package func request(_ fields: [HeaderField]) -> StreamPointer? {
+    if state.pointee.isOver { return nil }
     let stream = Self.takeStream(state)
     stream.pointee.reset(id: 0)
     stream.pointee.flags.insert(.outboundBegun)
@@ -341,14 +362,19 @@ package final class HTTP2Connection {
 
   /// Ends a stream at once.
   package func reset(_ stream: StreamPointer, _ code: UInt32) {
+    if state.pointee.isOver { return }
     nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.pointee.id, code)
   }
 
   /// The first GOAWAY of a graceful end: the peer learns that it should open no more streams.
-  package func announceShutdown() { nghttp2_submit_shutdown_notice(session) }
+  package func announceShutdown() {
+    if state.pointee.isOver { return }
+    nghttp2_submit_shutdown_notice(session)
+  }
 
   /// The second GOAWAY: streams opened after this are refused.
   package func goAway(_ code: UInt32, _ text: String = "") {
+    if state.pointee.isOver { return }
     let last = nghttp2_session_get_last_proc_stream_id(session)
     let bytes = Array(text.utf8)
     nghttp2_submit_goaway(
@@ -357,18 +383,21 @@ package final class HTTP2Connection {
 
   /// Eight bytes of zero; the peer's answer is a `pingAcknowledged` event.
   package func ping() {
+    if state.pointee.isOver { return }
     nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
   }
 
   /// Whether the session is over: nothing to read or write any more.
   @inline(__always)
   package var isFinished: Bool {
-    nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+    state.pointee.isOver
+      || nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
   }
 
   /// Streams that the peer lets this side have open at once, as its SETTINGS say.
   package var peerConcurrentStreamsMax: Int {
-    Int(
+    if state.pointee.isOver { return 0 }
+    return Int(
       nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
   }
 
@@ -392,7 +421,9 @@ package final class HTTP2Connection {
   package var failureSent: UInt32? { state.pointee.failureSent }
 
   /// The last stream of the peer.
-  package var lastStreamID: Int32 { nghttp2_session_get_last_proc_stream_id(session) }
+  package var lastStreamID: Int32 {
+    state.pointee.isOver ? 0 : nghttp2_session_get_last_proc_stream_id(session)
+  }
 
   /// The nghttp2 that is loaded: `1.52.0`.
   package static var libraryVersion: String {

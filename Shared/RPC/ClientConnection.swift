@@ -127,6 +127,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
       call(of: stream)?.end(RPCError(.unavailable, reason))
       release(stream)
     }
+    http2.tearDown()
   }
 
   /// Whether a closing connection has no call left.

@@ -114,9 +114,15 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
       guard error.code == .resourceExhausted, small < inboundBytesMax else { throw error }
     }
     let limit = inboundBytesMax
-    return try await Task.detached(executorPreference: driver.backgroundExecutor) {
-      try Self.unpack(message, limit: limit)
-    }.value
+    let task = Task.detached(executorPreference: driver.backgroundExecutor) {
+      try Task.checkCancellation()
+      return try Self.unpack(message, limit: limit)
+    }
+    return try await withTaskCancellationHandler {
+      try await task.value
+    } onCancel: {
+      task.cancel()
+    }
   }
 
   private static let unpackedHereBytesMax = 64 * 1024

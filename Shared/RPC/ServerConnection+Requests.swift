@@ -10,6 +10,7 @@ extension ServerConnection {
     // Cancelled, or broken, in the same bytes that began it: nobody waits for an answer, and what such calls cost is what an attack
     // with resets lives on.
     if stream.pointee.flags.contains(.closed) {
+      stream.pointee.userState = CallState.answered
       figures.callsFailed &+= 1
       return
     }
@@ -211,21 +212,30 @@ extension ServerConnection {
   private func unpackElsewhere(_ stream: StreamPointer) {
     guard admit(stream, method(of: stream)) else { return }
     stream.pointee.userState = CallState.running
+    // Keeps the task, so that the call's end stops it.
+    let call = makeCall(stream)
+    stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
     track(stream)
     let (taken, streamID) = (stream.takeBody(), stream.pointee.id)
     let limit = core.limits.messageBytesMax
-    Task.detached(executorPreference: driver.backgroundExecutor) {
-      let packed = taken.array(from: MessageFraming.prefixBytes)
-      let message = packed.withUnsafeBytes { packed in
-        Result { () throws(RPCError) in try MessageFraming.unpack(packed, limit: limit) }
-      }
-      self.onLoop { $0.unpacked(streamID, message) }
-    }
+    call.task.keep(
+      Task.detached(executorPreference: driver.backgroundExecutor) {
+        if Task.isCancelled { return taken.drop() }
+        let packed = taken.array(from: MessageFraming.prefixBytes)
+        let message = packed.withUnsafeBytes { packed in
+          Result { () throws(RPCError) in try MessageFraming.unpack(packed, limit: limit) }
+        }
+        self.onLoop { $0.unpacked(streamID, message) }
+      })
   }
 
   private func unpacked(_ streamID: Int32, _ message: Result<[UInt8], RPCError>) {
     guard let stream = open(streamID), stream.pointee.userState == CallState.running else { return }
     untrack(stream)
+    if let object = stream.pointee.userObject {
+      Unmanaged<ServerCall>.fromOpaque(object).release()
+      stream.pointee.userObject = nil
+    }
     stream.pointee.userState = CallState.receiving
     switch message {
     case .success(let message): message.withUnsafeBytes { dispatch(stream, $0, owned: message) }

@@ -40,6 +40,11 @@ extension ServerConnection {
       let copy = isInPlace ? [] : owned ?? Array(message)
       call.task.keep(
         Task.detached(executorPreference: driver.backgroundExecutor) {
+          // Whoever has waited until the call was over does nothing.
+          if Task.isCancelled {
+            taken?.drop()
+            return
+          }
           // Megabytes are copied there too.
           let message = taken?.array(from: MessageFraming.prefixBytes) ?? copy
           await self.perform(call, routed, streamID, coding, message, handler)

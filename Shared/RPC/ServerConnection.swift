@@ -117,8 +117,10 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   /// The transport is gone: all calls are cancelled.
   package func connectionLost() {
     guard !lost else { return }
-    for stream in http2.openStreams { closed(stream, HTTP2ErrorCode.cancel) }
+    // Before all else: what runs in the course of it finds no stream any more.
     lost = true
+    for stream in http2.openStreams { closed(stream, HTTP2ErrorCode.cancel) }
+    http2.tearDown()
   }
 
   /// Begins a graceful end: the client is told, then, a round trip later, refused; what runs is finished.

@@ -2,7 +2,7 @@ internal import Synchronization
 
 /// A task that may be cancelled before it has been stored.
 struct TaskBox: ~Copyable, Sendable {
-  private struct State {
+  struct State {
     var task: Task<Void, Never>?
     var cancelled = false
   }

@@ -12,6 +12,9 @@ final class ClientChannelHandler: ChannelInboundHandler {
   private var output: OutputWriter
   private var failure: String?
   private var timer: Scheduled<Void>?
+  /// Within `flushOutput`: see `ServerChannelHandler`.
+  private var isFlushing = false
+  private var flushesAgain = false
 
   init(_ connection: ClientConnection, _ driver: ChannelDriver, _ output: OutputBuffer) {
     self.output = OutputWriter(output)
@@ -59,12 +62,21 @@ final class ClientChannelHandler: ChannelInboundHandler {
   }
 
   private func flushOutput(_ context: ChannelHandlerContext) {
-    var wrote = false
-    while output.write(connection.http2, to: context) > 0 {
-      wrote = true
-      connection.processEvents()
+    guard !isFlushing else {
+      flushesAgain = true
+      return
     }
-    if wrote { context.flush() }
+    isFlushing = true
+    repeat {
+      flushesAgain = false
+      var wrote = false
+      while output.write(connection.http2, to: context) > 0 {
+        wrote = true
+        connection.processEvents()
+      }
+      if wrote { context.flush() }
+    } while flushesAgain
+    isFlushing = false
     if failure != nil || connection.http2.isFinished
       || (connection.isClosing && connection.isIdle)
     {

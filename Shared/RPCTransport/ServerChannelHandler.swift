@@ -51,6 +51,12 @@ final class ServerChannelHandler: ChannelInboundHandler {
 
   /// Whether it waits in the loop's list for another turn to write.
   var writesLater = false
+  /// Within `flushOutput`. What NIO calls in the midst of a write is done behind it: the buffer is in use, and the channel may be
+  /// closed by then.
+  private var isFlushing = false
+  private var flushesAgain = false
+  /// The last output is on its way, and the end behind it.
+  private var isEnding = false
 
   /// Another turn to write.
   func goOn() {
@@ -102,7 +108,12 @@ final class ServerChannelHandler: ChannelInboundHandler {
 
   private func flushOutput(_ context: ChannelHandlerContext) {
     guard let connection, !writesLater else { return }
-    let share = resources.outputShare
+    guard !isFlushing else {
+      flushesAgain = true
+      return
+    }
+    isFlushing = true
+    let share = connection.mustClose ? Int.max : resources.outputShare
     var written = 0
     while written < share {
       let count = output.write(connection.http2, to: context, bytesMax: share &- written)
@@ -113,11 +124,28 @@ final class ServerChannelHandler: ChannelInboundHandler {
       connection.checkConduct()
     }
     if written > 0 { context.flush() }
+    isFlushing = false
+    let again = flushesAgain
+    flushesAgain = false
+    // Writing may have found the connection broken.
+    guard self.connection != nil else { return }
     // Who has more than his share of the turn goes on behind the others.
-    if written >= share, context.channel.isWritable { resources.continueLater(self) }
-    if connection.mustClose || connection.http2.isFinished || connection.isDrained {
+    if written >= share || again, context.channel.isWritable { resources.continueLater(self) }
+    if connection.mustClose {
       context.close(promise: nil)
+    } else if connection.http2.isFinished || connection.isDrained {
+      end(context)
     }
+  }
+
+  /// Closes once the socket has taken what was written: a plain close would drop it.
+  private func end(_ context: ChannelHandlerContext) {
+    guard !isEnding else { return }
+    isEnding = true
+    let channel = context.channel
+    let taken = context.eventLoop.makePromise(of: Void.self)
+    taken.futureResult.whenComplete { _ in channel.close(promise: nil) }
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: taken)
   }
 
   func channelInactive(context: ChannelHandlerContext) {
