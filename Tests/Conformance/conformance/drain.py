@@ -2,15 +2,21 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import time
 
+from . import frames
 from .peers import LOADS, Server
+
+LARGE = 1_000_000
 
 
 def run(report, short):
     """All three clients at once keep calls and streams going while the first server ends and a second one is there."""
+    report.case("SIGTERM -> footfall", "drain_late_reader", late_reader)
     seconds = 4 if short else 12
     names = {kind: f"{kind} -> footfall" for kind in LOADS}
     if not any(report.wants(name, "drain") for name in names.values()):
@@ -37,6 +43,59 @@ def run(report, short):
                 load.wait()
             first.kill()
             second.kill()
+
+
+def late_reader():
+    """A client that has not read its answer yet when the server ends gets all of it."""
+    server = Server("footfall")
+    try:
+        sock = socket.socket()
+        # Less than the answer: the rest waits in the server.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        sock.connect(("127.0.0.1", server.port))
+        client = frames.Connection(sock)
+        # SimpleRequest.response_size
+        request = b"\x10" + varint(LARGE)
+        large = frames.settings({frames.INITIAL_WINDOW_SIZE: 0x7FFFFFFF})
+        update = frames.frame(frames.WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFF0000))
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", "/grpc.testing.TestService/UnaryCall"),
+                  (":authority", "x"), ("content-type", "application/grpc"), ("te", "trailers")]
+        client.send(frames.PREFACE, large, update, client.headers(1, fields),
+                    frames.data(1, frames.message(request), end=True))
+        time.sleep(0.3)
+        server.child.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        body, ended = read_all(client)
+        if body < LARGE or not ended:
+            return f"{body} bytes of {LARGE} came, the end {'too' if ended else 'not'}"
+        return ended_in_time(server)
+    finally:
+        server.kill()
+
+
+def varint(value):
+    out = []
+    while value >= 128:
+        out.append(value % 128 | 128)
+        value //= 128
+    return bytes(out + [value])
+
+
+def read_all(client):
+    """Bytes of DATA until the server closes, and whether the stream was ended."""
+    deadline, count, ended = time.monotonic() + 10, 0, False
+    try:
+        while True:
+            head = client.read_bytes(9, deadline)
+            length, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
+            payload = client.read_bytes(length, deadline)
+            if kind == frames.DATA:
+                count += length
+            elif kind == frames.PING and not flags & frames.ACK:
+                client.send(frames.frame(frames.PING, frames.ACK, 0, payload))
+            ended = ended or kind == frames.HEADERS and bool(flags & frames.END_STREAM)
+    except (frames.Closed, TimeoutError, OSError):
+        return count, ended
 
 
 def names_in(journal):
@@ -70,7 +129,12 @@ def judge(load, accepted):
 
 
 def ended(server):
-    """Calls in flight last half a second at most: the end must not take the whole grace of 10 s."""
+    """Calls in flight last half a second at most."""
+    return ended_in_time(server)
+
+
+def ended_in_time(server):
+    """The end must not take the whole grace of 10 s."""
     begin = time.monotonic()
     status = server.child.wait(timeout=20)
     lasted = time.monotonic() - begin
