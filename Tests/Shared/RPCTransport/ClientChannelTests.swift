@@ -240,11 +240,12 @@ import Testing
   }
 
   @Test func `a handler's own calls end before its caller's deadline`() async throws {
+    // Before the deadline is set: what passes until the call begins is a part of its time.
+    let begin = MonotonicClock.now
     let context = CallContext(
       method: ProbeService.echo, principal: Principal(tokenID: "t", appID: nil, scopes: []),
       deadline: .after(milliseconds: 80))
     try await withServer { channel, _, _ in
-      let begin = MonotonicClock.now
       let status = await code {
         _ = try await channel.unary(
           ProbeService.never, [], options: .inheriting(context, marginMilliseconds: 30))
