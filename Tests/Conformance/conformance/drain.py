@@ -12,6 +12,8 @@ from . import frames
 from .peers import LOADS, Server
 
 LARGE = 1_000_000
+# SimpleRequest whose response_size (field 2) is LARGE.
+LARGE_REQUEST = b"\x10\xc0\x84\x3d"
 
 
 def run(report, short):
@@ -54,14 +56,12 @@ def late_reader():
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         sock.connect(("127.0.0.1", server.port))
         client = frames.Connection(sock)
-        # SimpleRequest.response_size
-        request = b"\x10" + varint(LARGE)
         large = frames.settings({frames.INITIAL_WINDOW_SIZE: 0x7FFFFFFF})
         update = frames.frame(frames.WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFF0000))
         fields = [(":method", "POST"), (":scheme", "http"), (":path", "/grpc.testing.TestService/UnaryCall"),
                   (":authority", "x"), ("content-type", "application/grpc"), ("te", "trailers")]
         client.send(frames.PREFACE, large, update, client.headers(1, fields),
-                    frames.data(1, frames.message(request), end=True))
+                    frames.data(1, frames.message(LARGE_REQUEST), end=True))
         time.sleep(0.3)
         server.child.send_signal(signal.SIGTERM)
         time.sleep(0.3)
@@ -71,14 +71,6 @@ def late_reader():
         return ended_in_time(server)
     finally:
         server.kill()
-
-
-def varint(value):
-    out = []
-    while value >= 128:
-        out.append(value % 128 | 128)
-        value //= 128
-    return bytes(out + [value])
 
 
 def read_all(client):
