@@ -18,6 +18,12 @@ await ServiceMain(
   context.metrics.gauge("footfall_log_head_offset", help: "The offset of the next event.") {
     Double(core.head)
   }
+  context.metrics.counter(
+    "footfall_log_transactions_total", help: "Transactions of the log, each synced once."
+  ) { Double(core.figures.groups) }
+  context.metrics.counter(
+    "footfall_log_batches_total", help: "Batches and changes in those transactions."
+  ) { Double(core.figures.batches) }
   let service = IngestService(core: core)
   return ServiceParts(
     handlers: service.services, background: [.init("log") { try await service.run() }],

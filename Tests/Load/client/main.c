@@ -5,6 +5,7 @@
 //   load count   [--bytes 100] [--messages 1000]   server streaming: so many messages for one
 //   load replay  --request FILE --answer FILE [--request FILE --answer FILE ...]
 //   load collect --app ID --run NAME --users N --batch-events N --calls N [--days N]
+//                [--four-fields] [--by-id]
 //
 // with --port P --path /package.Service/Method [--host 127.0.0.1] [--token SECRET] [--connections 10] [--lanes 100]
 // and --calls N or --seconds S. --status N: every call must fail with this grpc-status.
@@ -32,7 +33,7 @@ static const struct option names[] = {
   {"lanes", 1, 0, 'l'}, {"calls", 1, 0, 'n'}, {"seconds", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"request", 1, 0, 'q'},
   {"answer", 1, 0, 'a'}, {"app", 1, 0, 'A'}, {"run", 1, 0, 'R'}, {"users", 1, 0, 'U'}, {"batch-events", 1, 0, 'B'},
   {"days", 1, 0, 'D'}, {"messages", 1, 0, 'm'},
-  {"status", 1, 0, 'S'}, {0}};
+  {"four-fields", 0, 0, '4'}, {"by-id", 0, 0, 'I'}, {"status", 1, 0, 'S'}, {0}};
 
 static void usage(const char* complaint) {
   fprintf(stderr, "load: %s\n", complaint);
@@ -61,12 +62,14 @@ static void parse(int count, char** arguments, struct load* load, struct options
         options->answers[options->answer_cnt++] = optarg;
         break;
       case 'A': options->collect.app = optarg; break;
-      case 'R': options->collect.run = optarg; break;
-      case 'U': options->collect.users = atoi(optarg); break;
-      case 'B': options->collect.batch_events = atoi(optarg); break;
+      case 'R': options->collect.events.run = optarg; break;
+      case 'U': options->collect.events.users = atoi(optarg); break;
+      case 'B': options->collect.events.batch_events = atoi(optarg); break;
       case 'm': options->messages = atoi(optarg); break;
       case 'S': load->grpc_status = atoi(optarg); break;
-      case 'D': options->collect.days = atoi(optarg); break;
+      case 'D': options->collect.events.days = atoi(optarg); break;
+      case '4': options->collect.events.four_fields = true; break;
+      case 'I': options->collect.events.by_id = true; break;
       default: usage("unknown option");
     }
   }
@@ -80,7 +83,7 @@ int main(int count, char** arguments) {
   if (count < 2) usage("echo, stream, count, replay or collect");
   signal(SIGPIPE, SIG_IGN);
   const char* mode = arguments[1];
-  struct options options = {.bytes = 100, .collect = {.batch_events = 20, .users = 10000, .run = "load"}};
+  struct options options = {.bytes = 100, .collect.events = {.batch_events = 20, .users = 10000, .run = "load"}};
   struct load load = {.host = "127.0.0.1", .connections = 10, .lanes = 100};
   parse(count - 1, arguments + 1, &load, &options);
   load.latencies.cap = load.calls_max && load.calls_max < latencies_max ? load.calls_max : latencies_max;
@@ -104,11 +107,11 @@ int main(int count, char** arguments) {
     if (options.request_cnt == 0 || options.request_cnt != options.answer_cnt) usage("one --answer for each --request");
     replay_workload(&load, options.requests, options.answers, options.request_cnt);
   } else if (strcmp(mode, "collect") == 0) {
-    options.collect.batches = load.calls_max ? load.calls_max : UINT64_MAX;
+    options.collect.events.batches = load.calls_max ? load.calls_max : UINT64_MAX;
     if (!options.collect.app) usage("--app is needed");
-    if (options.collect.batch_events < 1 || options.collect.batch_events > 200) usage("--batch-events: 1-200");
-    if (options.collect.days < 0 || options.collect.days > 3650) usage("--days: 0-3650");
-    if (options.collect.days > 0 && !load.calls_max) usage("--days needs --calls");
+    if (options.collect.events.batch_events < 1 || options.collect.events.batch_events > batch_events_max) usage("--batch-events: 1-200");
+    if (options.collect.events.days < 0 || options.collect.events.days > 3650) usage("--days: 0-3650");
+    if (options.collect.events.days > 0 && !load.calls_max) usage("--days needs --calls");
     collect_workload(&load, options.collect);
   } else {
     usage("echo, stream, count, replay or collect");

@@ -2,6 +2,7 @@
 #ifndef FOOTFALL_LOAD_WORKLOADS_H
 #define FOOTFALL_LOAD_WORKLOADS_H
 
+#include "events.h"
 #include "h2.h"
 
 // Messages of `bytes` random bytes that begin with the call's number; each answer must be the very same bytes.
@@ -17,11 +18,8 @@ void count_workload(struct load* load, size_t bytes, int messages);
 void replay_workload(struct load* load, char** request_files, char** answer_files, int count);
 
 struct collect_options {
-  const char *app, *run;
-  uint64_t batches;
-  int batch_events, users;
-  // 0: events happen now. Else they are history, sent as an import: each device's batches are spread over so many days.
-  int days;
+  const char* app;
+  struct event_options events;
 };
 
 // Batches of one device's events, made anew for each call: each device numbers its events from 1. Every answer must

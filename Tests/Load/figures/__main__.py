@@ -10,11 +10,11 @@ import grpc
 
 from footfall_tests.suite import Messages
 
-from . import connections, counted, rpc, services, soak
+from . import connections, counted, ingest, rpc, services, soak
 from .client import Wrong
 
 RUNS = {
-    "rpc": rpc.run, "ingest": services.ingest, "query": services.query, "live": services.live,
+    "rpc": rpc.run, "ingest": ingest.ingest, "query": services.query, "live": services.live,
     "profile": services.profile, "memory": services.memory, "connections": connections.run,
 }
 # Not a part of `all`: they have their own length or their own tools.

@@ -1,9 +1,8 @@
-"""Load on the four services: durable ingest, and the read calls of the others over what it took."""
+"""Load on the services that read the log: their calls over what ingest took. Ingest itself: ingest.py."""
 
 import datetime
 import os
 import pathlib
-import statistics
 import subprocess
 import time
 
@@ -58,63 +57,12 @@ class Running:
             app_id=APP, range=self.whole_range(), granularity=granularity, **fields)
 
 
-def sync_latencies(folder, count):
-    """What the disk itself takes: `count` appends of 8 KiB, each followed by fdatasync, in seconds."""
-    path = pathlib.Path(folder) / "sync-test"
-    taken = []
-    with open(path, "wb", buffering=0) as stream:
-        for _ in range(count):
-            stream.write(os.urandom(8192))
-            begin = time.perf_counter()
-            os.fdatasync(stream.fileno())
-            taken.append(time.perf_counter() - begin)
-    path.unlink()
-    return taken
-
-
 def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 def disk_bytes(folder, name):
     return sum(path.stat().st_size for path in pathlib.Path(folder).glob(f"{name}*"))
-
-
-def ingest(world, short):
-    """Durable ingest on one core; every answer after fdatasync, every event found again."""
-    rounds, batches = (1, 1_500) if short else (5, 30_000)
-    with Running(world, ["ingest"], pinned=True) as running:
-        suite = running.suite
-        syncs = sync_latencies(suite.data, 50 if short else 500)
-        warm = running.collect(200, run="warm")
-        before = suite.head_offset()
-        results = [running.collect(batches, run=f"r{number}") for number in range(rounds)]
-        syncs += sync_latencies(suite.data, 50 if short else 500)
-        events = rounds * batches * BATCH_EVENTS
-        check(suite.head_offset() - before == events, f"the log holds {suite.head_offset() - before} of {events} events")
-        single = running.collect(100 if short else 2_000, connections=1, lanes=1, run="single")
-        runs = [warm, single] + results
-        events = int(sum(one["calls"] for one in runs)) * BATCH_EVENTS
-        status = suite.ingest().GetLogStatus(world.messages.ingest.GetLogStatusRequest(), timeout=10)
-        check(status.quarantined_events == 0, f"{status.quarantined_events} events were quarantined")
-        suite.start(["query"])
-        users, counted = int(sum(one["users"] for one in runs)), counted_users(running, events)
-        check(users == counted, f"{users} users sent, query counts {counted}")
-        check(suite.processes["ingest"].terminate() == 0, "ingest did not end well")
-        stored = disk_bytes(suite.data, "ingest.sqlite")
-        rate = statistics.median(one["calls_per_second"] for one in results) * BATCH_EVENTS
-        figure("ingest_events_per_second", round(rate), "1/s")
-        figure("ingest_ack_p50_milliseconds", statistics.median(o["p50_microseconds"] for o in results) / 1000, "ms")
-        figure("ingest_ack_p99_milliseconds", statistics.median(o["p99_microseconds"] for o in results) / 1000, "ms")
-        figure("ingest_single_ack_p50_milliseconds", single["p50_microseconds"] / 1000, "ms")
-        figure("ingest_single_ack_p99_milliseconds", single["p99_microseconds"] / 1000, "ms")
-        figure("disk_fdatasync_p50_milliseconds", percentile(syncs, 0.5) * 1000, "ms")
-        figure("disk_fdatasync_p99_milliseconds", percentile(syncs, 0.99) * 1000, "ms")
-        figure("ingest_payload_bytes_per_event", status.payload_bytes / events, "B")
-        figure("ingest_disk_bytes_per_event", stored / events, "B")
-        print_checksum("ingest", f"{events}-events-{users}-users")
-        if not short:
-            goal("ingest_events_per_second", rate, least=100_000)
 
 
 def counted_users(running, events):
