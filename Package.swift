@@ -200,8 +200,8 @@ let package = Package(
         "ServiceKit", "HTTP2", "Messages", "RPC", "RPCTransport", "TestKit", logging, protobuf,
       ]),
       suite("Ingest", in: "Services", [
-        "Ingest", "Events", "Messages", "RPC", "RPCTransport", "Store", "TestKit", crypto, logging,
-        protobuf,
+        "Ingest", "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Store", "TestKit", crypto,
+        logging, protobuf,
       ]),
       suite("UserProfile", in: "Services", [
         "UserProfile", "Events", "Messages", "RPC", "Store", "Subscription", "TestKit", protobuf,

@@ -24,6 +24,7 @@ await ServiceMain(
   context.metrics.counter(
     "footfall_log_batches_total", help: "Batches and changes in those transactions."
   ) { Double(core.figures.batches) }
+  core.register(in: context.metrics)
   let service = IngestService(core: core)
   return ServiceParts(
     handlers: service.services, background: [.init("log") { try await service.run() }],

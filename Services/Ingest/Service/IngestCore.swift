@@ -1,6 +1,7 @@
 package import Logging
 package import Messages
 package import RPC
+package import ServiceKit
 import Foundation
 import Store
 import Synchronization
@@ -13,6 +14,7 @@ package final class IngestCore: Sendable {
   let directory: Directory
   let reader: LogReader
   let subscribers = SubscriberList()
+  let pipeline = PipelineFigures()
   private let failures: AsyncStream<StoreError>
   private let draining = Atomic<Bool>(false)
 
@@ -35,11 +37,13 @@ package final class IngestCore: Sendable {
     store.onPoison { signal.yield($0) }
     let apps = AppRegistry()
     let writer = try LogWriter(
-      store: store, logger: logger, cachedDevicesMax: cachedDevicesMax ?? Limits.cachedDevicesMax)
+      store: store, logger: logger, figures: pipeline,
+      cachedDevicesMax: cachedDevicesMax ?? Limits.cachedDevicesMax)
     self.store = store
     self.writer = writer
     self.failures = failures
-    collector = Collector(apps: apps, hash: KeyedHash(key: try Self.hashKey(store)))
+    collector = Collector(
+      apps: apps, hash: KeyedHash(key: try Self.hashKey(store)), figures: pipeline)
     directory = Directory(writer: writer, store: store, apps: apps, onToken: onToken)
     reader = LogReader(store: store)
     try directory.load()
@@ -111,6 +115,9 @@ package final class IngestCore: Sendable {
     try writer.submit(batch, .ticket(ticket))
     return try await ticket.result().get()
   }
+
+  /// Lists the figures of the steps on the metrics port.
+  package func register(in metrics: MetricsRegistry) { pipeline.register(in: metrics) }
 
   /// Encoded `SubscribeResponse` of the records from an offset on that are on disk, and the offset that follows them.
   package func records(from offset: UInt64) async throws -> (message: [UInt8], next: UInt64) {

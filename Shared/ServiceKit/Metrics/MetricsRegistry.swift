@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// The figures of a process beyond those of its RPC server: read when somebody asks.
 package final class MetricsRegistry: Sendable {
-  package enum Kind: String, Sendable { case counter, gauge }
+  package enum Kind: String, Sendable { case counter, gauge, summary }
 
   /// Metrics of one process at most.
   package static let metricsMax = 1_000
@@ -13,7 +13,13 @@ package final class MetricsRegistry: Sendable {
     let kind: Kind
     let help: String
     let labels: [(String, String)]
-    let read: @Sendable () -> Double
+    let read: @Sendable () -> Reading
+  }
+
+  /// What a metric says at one scrape.
+  enum Reading: Sendable {
+    case value(Double)
+    case summary(sum: Double, count: Double)
   }
 
   private let metrics = Mutex<[Metric]>([])
@@ -27,7 +33,7 @@ package final class MetricsRegistry: Sendable {
     _ name: String, help: String, labels: [(String, String)] = [],
     read: @escaping @Sendable () -> Double
   ) {
-    add(Metric(name: name, kind: .gauge, help: help, labels: labels, read: read))
+    add(Metric(name: name, kind: .gauge, help: help, labels: labels) { .value(read()) })
   }
 
   /// A value that only goes up: `footfall_events_accepted_total`.
@@ -35,7 +41,20 @@ package final class MetricsRegistry: Sendable {
     _ name: String, help: String, labels: [(String, String)] = [],
     read: @escaping @Sendable () -> Double
   ) {
-    add(Metric(name: name, kind: .counter, help: help, labels: labels, read: read))
+    add(Metric(name: name, kind: .counter, help: help, labels: labels) { .value(read()) })
+  }
+
+  /// How often something was observed, and the sum of what was observed: `footfall_ingest_step_seconds`, of which `_sum` and
+  /// `_count` are written.
+  package func summary(
+    _ name: String, help: String, labels: [(String, String)] = [],
+    read: @escaping @Sendable () -> (sum: Double, count: Double)
+  ) {
+    add(
+      Metric(name: name, kind: .summary, help: help, labels: labels) {
+        let (sum, count) = read()
+        return .summary(sum: sum, count: count)
+      })
   }
 
   private func add(_ metric: Metric) {

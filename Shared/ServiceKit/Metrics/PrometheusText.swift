@@ -10,7 +10,12 @@ struct PrometheusText {
     for metric in metrics {
       if metric.name != last { head(metric.name, metric.kind.rawValue, metric.help) }
       last = metric.name
-      sample(metric.name, metric.labels, metric.read())
+      switch metric.read() {
+      case .value(let value): sample(metric.name, metric.labels, value)
+      case .summary(let sum, let count):
+        sample("\(metric.name)_sum", metric.labels, sum)
+        sample("\(metric.name)_count", metric.labels, count)
+      }
     }
   }
 

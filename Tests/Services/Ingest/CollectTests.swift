@@ -55,15 +55,37 @@ import Testing
         Fixture.event(id: "2", fields: [("fresh", .integer(1)), ("price", .text("1"))])
       ])
       #expect(answer.accepted == 0)
-      let rejected = try #require(answer.rejected.first)
-      #expect(rejected.field == "fields.price")
-      #expect(rejected.reason == "wrong_type")
-      #expect(rejected.message.contains("an integer"))
-      #expect(rejected.message.contains("a string"))
+      #expect(answer.rejected.isEmpty)
+      let aside = try #require(answer.quarantined.first)
+      #expect(aside.field == "fields.price")
+      #expect(aside.reason == "wrong_type")
+      #expect(aside.message.contains("an integer"))
+      #expect(aside.message.contains("a string"))
+      #expect(try await fixture.status().quarantinedEvents == 1)
       if attempt == 1 { try fixture.reopen() }
     }
-    // The rejected event has decided nothing about its other field.
+    // The event that was kept aside has decided nothing about its other field.
     let answer = try await fixture.send([Fixture.event(id: "3", fields: [("fresh", .text("a"))])])
+    #expect(answer.accepted == 1)
+  }
+
+  @Test func `of two types for a new field within a batch the first one stays`() async throws {
+    let fixture = try await Fixture()
+    let answer = try await fixture.send([
+      Fixture.event(id: "1", fields: [("fresh", .integer(1))]),
+      Fixture.event(id: "2", fields: [("fresh", .text("1"))]),
+      Fixture.event(id: "3", fields: [("fresh", .integer(2))]),
+    ])
+    #expect(answer.accepted == 2)
+    #expect(answer.quarantined.map(\.index) == [1])
+    #expect(answer.quarantined.map(\.field) == ["fields.fresh"])
+  }
+
+  @Test func `an event that is kept aside as late decides no type`() async throws {
+    let fixture = try await Fixture()
+    let late = Fixture.event(time: 1, id: "1", fields: [("fresh", .integer(1))])
+    #expect(try await fixture.send([late]).quarantined.map(\.reason) == ["late"])
+    let answer = try await fixture.send([Fixture.event(id: "2", fields: [("fresh", .text("a"))])])
     #expect(answer.accepted == 1)
   }
 

@@ -35,6 +35,7 @@ struct MetricsTests {
     let registry = MetricsRegistry()
     registry.gauge("test_gauge", help: "A gauge.", labels: [("app", "a\"b\\c\nd")]) { 1.5 }
     registry.counter("test_total", help: "A counter.") { 3 }
+    registry.summary("test_seconds", help: "A summary.", labels: [("a", "b")]) { (sum: 0.25, count: 2) }
     let server = MetricsServer { registry.text() }
     let port = try await server.start(host: "127.0.0.1", port: 0)
     let result = Result { try body(port) }
@@ -49,6 +50,8 @@ struct MetricsTests {
       #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n"))
       #expect(answer.contains("# TYPE test_gauge gauge\ntest_gauge{app=\"a\\\"b\\\\c\\nd\"} 1.5\n"))
       #expect(answer.contains("# HELP test_total A counter.\n# TYPE test_total counter\ntest_total 3\n"))
+      let summary = "test_seconds_sum{a=\"b\"} 0.25\ntest_seconds_count{a=\"b\"} 2\n"
+      #expect(answer.contains("# TYPE test_seconds summary\n" + summary))
     }
   }
 

@@ -5,18 +5,19 @@ import SwiftProtobuf
 
 /// Makes the `CollectResponse` of a batch.
 enum CollectAnswer {
-  /// By hand where nothing was refused, which is nearly always: field 1 `accepted`, 2 `duplicates`, 5 `batch`.
+  /// By hand where every event is in the log, which is nearly always: field 1 `accepted`, 2 `duplicates`, 5 `batch`.
+  ///
+  /// - Parameter problems: of the events that are not, in their order.
   static func encode(
-    accepted: Int, duplicates: Int, number: UInt64, rejected: [ProtoRejectedEvent],
-    quarantined: [ProtoRejectedEvent]
+    accepted: Int, duplicates: Int, number: UInt64, problems: [EventProblem]
   ) throws -> [UInt8] {
-    guard rejected.isEmpty, quarantined.isEmpty else {
+    guard problems.isEmpty else {
       var response = ProtoCollectResponse()
       response.accepted = UInt32(accepted)
       response.duplicates = UInt32(duplicates)
       response.batch = number
-      response.rejected = rejected
-      response.quarantined = quarantined
+      response.rejected = problems.filter(\.fate.isRejected).map(event)
+      response.quarantined = problems.filter(\.fate.isQuarantined).map(event)
       return try response.serializedBytes()
     }
     var bytes = ProtoBytes(capacity: 16)
@@ -35,44 +36,44 @@ enum CollectAnswer {
     return try response.serializedBytes()
   }
 
-  static func rejected(_ index: Int, _ violation: RuleViolation) -> ProtoRejectedEvent {
-    event(index, violation.field, violation.reason.rawValue, violation.message)
-  }
-
-  static func rejected(_ index: Int, _ field: RejectedField) -> ProtoRejectedEvent {
-    event(index, field.field, field.reason.rawValue, field.message)
-  }
-
-  static func late(_ index: Int) -> ProtoRejectedEvent {
-    let days = EventClock.latenessMilliseconds / 86_400_000
-    return event(
-      index, "time_ms", "late", "time_ms: at most \(days) days before receipt; kept aside")
-  }
-
-  static func conflict(_ index: Int, _ event: PreparedEvent) -> ProtoRejectedEvent {
-    let field = event.sequence > 0 ? "sequence" : "event_id"
-    return self.event(
-      index, field, "conflict", "\(field): taken by an event of other content; kept aside")
-  }
-
-  static func belowWindow(_ index: Int, _ event: PreparedEvent) -> ProtoRejectedEvent {
-    self.event(
-      index, "sequence", "below_window",
-      """
-      sequence: at most \(DeviceWindow.span - 1) below the device's highest, \(event.sequence) is further; \
-      it cannot be told whether it was counted; kept aside
-      """)
-  }
-
-  private static func event(
-    _ index: Int, _ field: String, _ reason: String, _ message: String
-  ) -> ProtoRejectedEvent {
+  private static func event(_ problem: EventProblem) -> ProtoRejectedEvent {
     var event = ProtoRejectedEvent()
-    event.index = UInt32(index)
-    event.field = field
-    event.reason = reason
-    event.message = message
+    event.index = UInt32(problem.index)
+    event.field = problem.text.field
+    event.reason = problem.fate.reason?.word ?? ""
+    event.message = problem.text.message
     return event
+  }
+}
+
+extension EventProblem.Text {
+  init(_ violation: RuleViolation) {
+    self.init(field: violation.field, message: violation.message)
+  }
+
+  init(_ problem: FieldProblem) {
+    self.init(field: problem.field, message: problem.message)
+  }
+
+  static var late: Self {
+    let days = EventClock.latenessMilliseconds / 86_400_000
+    return Self(
+      field: "time_ms", message: "time_ms: at most \(days) days before receipt; kept aside")
+  }
+
+  static func conflict(_ event: PreparedEvent) -> Self {
+    let field = event.sequence > 0 ? "sequence" : "event_id"
+    return Self(
+      field: field, message: "\(field): taken by an event of other content; kept aside")
+  }
+
+  static func belowWindow(_ event: PreparedEvent) -> Self {
+    Self(
+      field: "sequence",
+      message: """
+        sequence: at most \(DeviceWindow.span - 1) below the device's highest, \(event.sequence) is further; \
+        it cannot be told whether it was counted; kept aside
+        """)
   }
 }
 

@@ -3,16 +3,18 @@ import Messages
 import RPC
 import Synchronization
 
-/// The first half of the way of a batch: decode, authorise, limits, names and types, clock, lateness. Runs on the event
-/// loop, touches no disk and allocates nothing per event.
+/// The first half of the way of a batch, from `decode` to `lateness` (`Step`). Runs on the event loop, touches no disk and
+/// allocates nothing per event.
 final class Collector: Sendable {
   private let apps: AppRegistry
   private let hash: KeyedHash
+  private let figures: PipelineFigures
   private let readers = Mutex<[ReaderBox]>([])
 
-  init(apps: AppRegistry, hash: KeyedHash) {
+  init(apps: AppRegistry, hash: KeyedHash, figures: PipelineFigures) {
     self.apps = apps
     self.hash = hash
+    self.figures = figures
   }
 
   /// - Parameter received: the server's clock, ms since 1970.
@@ -22,17 +24,46 @@ final class Collector: Sendable {
   ) throws(RPCError) -> PreparedBatch {
     let box = readers.withLock { $0.popLast() } ?? ReaderBox()
     defer { readers.withLock { $0.append(box) } }
+    var steps = StepClock(figures, isTimed: box.isNextTimed())
     let reader = box.reader
     do throws(WireError) {
       try reader.read(message)
     } catch {
-      throw IngestErrors.malformed(error)
+      throw refused(.decode, IngestErrors.malformed(error))
     }
+    steps.lap(.decode)
     let rules = BatchRules(reader, message: message)
-    if let violation = rules.violationOfBatch() { throw IngestErrors.refused(violation) }
-    let app = try app(of: reader, in: message, principal)
-    if reader.isImport, !principal.holds("ingest:import") { throw IngestErrors.importScope }
-    return batch(reader, rules, message, app, received)
+    let app = try authorise(reader, rules, message, principal)
+    steps.lap(.authorise)
+    if let violation = rules.violationOfBatch() {
+      throw refused(.limits, IngestErrors.refused(violation))
+    }
+    steps.lap(.limits)
+    return judge(reader, rules, message, app, received, &steps)
+  }
+
+  private func refused(_ step: Step, _ error: RPCError) -> RPCError {
+    figures.refuse(step)
+    return error
+  }
+
+  // MARK: The batch as a whole
+
+  private func authorise(
+    _ reader: BatchReader, _ rules: BatchRules, _ message: UnsafeRawBufferPointer,
+    _ principal: Principal
+  ) throws(RPCError) -> AppEntry {
+    do throws(RPCError) {
+      let app = try app(of: reader, in: message, principal)
+      if reader.isImport, !principal.holds("ingest:import") { throw IngestErrors.importScope }
+      return app
+    } catch {
+      // Whoever sends what can be no batch is told that first: "there is no app" helps nobody who misspelled its id.
+      if let violation = rules.violationOfBatch() {
+        throw refused(.limits, IngestErrors.refused(violation))
+      }
+      throw refused(.authorise, error)
+    }
   }
 
   private func app(
@@ -52,57 +83,94 @@ final class Collector: Sendable {
     return app
   }
 
-  private func batch(
+  // MARK: Its events
+
+  /// The steps that judge one event at a time, each over those that the ones before have left.
+  private func judge(
     _ reader: BatchReader, _ rules: BatchRules, _ message: UnsafeRawBufferPointer, _ app: AppEntry,
-    _ received: Int64
+    _ received: Int64, _ steps: inout StepClock
   ) -> PreparedBatch {
+    var pass = BatchPass(reader.events)
+    pass.check { event in
+      guard let violation = rules.violation(of: event) else { return .keep }
+      return .reject(EventReason(violation.reason), .init(violation))
+    }
+    steps.lap(.names)
+    let hasNewFields = checkTypes(&pass, reader, message, app)
+    steps.lap(.types)
     let clock = EventClock(
       received: received, sent: reader.sentMilliseconds, isImport: reader.isImport)
-    let user = hash.user(reader.context.text(.openID).bytes(in: message))
-    var rejected: [ProtoRejectedEvent] = []
-    var candidates = 0
-    let events = app.types.withLock { types in
-      let source = reader.events
-      let events = [PreparedEvent](unsafeUninitializedCapacity: source.count) { buffer, count in
-        for (index, event) in source.enumerated() {
-          var disposition = PreparedEvent.Disposition.candidate
-          if let violation = rules.violation(of: event) {
-            disposition = .rejected
-            rejected.append(CollectAnswer.rejected(index, violation))
-          } else if clock.isLate(event.timeMilliseconds) {
-            disposition = .late
-          } else if event.fieldCount > 0,
-            let field = types.admit(reader.fields(of: event), in: message)
-          {
-            disposition = .rejected
-            rejected.append(CollectAnswer.rejected(index, field))
-          } else {
-            candidates &+= 1
-          }
-          buffer.initializeElement(at: index, to: prepared(event, message, user, disposition))
-        }
-        count = source.count
-      }
-      if types.hasUnsaved { app.hasUnsavedTypes.store(true, ordering: .releasing) }
-      return events
+    steps.lap(.clock)
+    pass.check { event in
+      clock.isLate(event.timeMilliseconds) ? .quarantine(.late, .late) : .keep
     }
-    return PreparedBatch(
-      app: app, message: Array(message), checksum: CRC32C.checksum(message), events: events,
-      device: reader.deviceID.isEmpty ? .zero : hash.id(reader.deviceID.bytes(in: message)),
-      clock: clock, number: reader.batch, rejected: rejected, candidates: candidates)
+    steps.lap(.lateness)
+    if hasNewFields {
+      takeInTypes(&pass, reader, message, app)
+      steps.lap(.types)
+    }
+    return batch(&pass, reader, message, app, clock, isTimed: steps.isTimed)
   }
 
-  @inline(__always)
-  private func prepared(
-    _ event: BatchEvent, _ message: UnsafeRawBufferPointer, _ user: UInt64,
-    _ disposition: PreparedEvent.Disposition
-  ) -> PreparedEvent {
-    let usesID = event.sequence == 0 && !event.eventID.isEmpty
-    return PreparedEvent(
-      encoded: event.encoded, sequence: event.sequence,
-      id: usesID ? hash.id(event.eventID.bytes(in: message)) : .zero,
-      content: hash.content(event.encoded.bytes(in: message), of: user),
-      disposition: disposition)
+  /// - Returns: whether an event has a field that the app did not have.
+  private func checkTypes(
+    _ pass: inout BatchPass, _ reader: BatchReader, _ message: UnsafeRawBufferPointer,
+    _ app: AppEntry
+  ) -> Bool {
+    app.types.withLock { types in
+      var hasNewFields = false
+      pass.check { event in
+        guard event.fieldCount > 0 else { return .keep }
+        switch types.check(reader.fields(of: event), in: message) {
+        case .known: return .keep
+        case .new:
+          hasNewFields = true
+          return .keep
+        case .wrong(let problem): return .quarantine(.wrongType, .init(problem))
+        }
+      }
+      return hasNewFields
+    }
+  }
+
+  /// The fields that events bring to the app, once no step of this half has refused the event: one that is kept aside
+  /// decides nothing.
+  private func takeInTypes(
+    _ pass: inout BatchPass, _ reader: BatchReader, _ message: UnsafeRawBufferPointer,
+    _ app: AppEntry
+  ) {
+    app.types.withLock { types in
+      pass.check { event in
+        switch types.admit(reader.fields(of: event), in: message) {
+        case nil: .keep
+        case .wrongType(let field, let known, let sent)?:
+          .quarantine(.wrongType, .init(.wrongType(field, known, sent)))
+        case .tooMany(let field)?: .reject(.tooManyFieldNames, .init(.tooMany(field)))
+        }
+      }
+      if types.hasUnsaved { app.hasUnsavedTypes.store(true, ordering: .releasing) }
+    }
+  }
+
+  private func batch(
+    _ pass: inout BatchPass, _ reader: BatchReader, _ message: UnsafeRawBufferPointer,
+    _ app: AppEntry, _ clock: EventClock, isTimed: Bool
+  ) -> PreparedBatch {
+    let user = hash.user(reader.context.text(.openID).bytes(in: message))
+    pass.identify { event in
+      let usesID = event.sequence == 0 && !event.eventID.isEmpty
+      return (
+        id: usesID ? hash.id(event.eventID.bytes(in: message)) : .zero,
+        content: hash.content(event.encoded.bytes(in: message), of: user)
+      )
+    }
+    pass.sortProblems()
+    return PreparedBatch(
+      app: app, message: Array(message), checksum: CRC32C.checksum(message), events: pass.events,
+      problems: pass.problems,
+      device: reader.deviceID.isEmpty ? .zero : hash.id(reader.deviceID.bytes(in: message)),
+      sdkVersion: reader.context.text(.sdkVersion), clock: clock, number: reader.batch,
+      isTimed: isTimed)
   }
 }
 
@@ -110,4 +178,10 @@ final class Collector: Sendable {
 // Sendable because whoever took it out of the pool is alone with it.
 private final class ReaderBox: @unchecked Sendable {
   let reader = BatchReader()
+  private var batches: UInt64 = 0
+
+  func isNextTimed() -> Bool {
+    batches &+= 1
+    return batches % PipelineFigures.timedBatchInterval == 1
+  }
 }

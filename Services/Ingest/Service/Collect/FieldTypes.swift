@@ -27,7 +27,8 @@ struct FieldName: Hashable, BitwiseCopyable, Sendable {
   }
 }
 
-/// What type each field of an app has, for ever (SEMANTICS 1). The first event that is kept decides.
+/// What type each field of an app has, for ever (SEMANTICS 1). The first event decides that no step before the writer's
+/// refuses or keeps aside.
 struct FieldTypes: Sendable {
   private var kinds: [FieldName: BatchField.Kind] = [:]
   /// Decided since they were last written down.
@@ -44,23 +45,45 @@ struct FieldTypes: Sendable {
   /// From the store.
   mutating func restore(_ name: FieldName, _ kind: BatchField.Kind) { kinds[name] = kind }
 
-  /// Checks every field of an event, then takes in those that are new. Nothing is taken in where one is wrong.
-  ///
-  /// - Returns: what rejects the event.
-  mutating func admit(
+  /// How the fields of an event stand to those of the app.
+  enum Standing {
+    case known
+    /// Fields of this number are not known yet; the others are right.
+    case new(Int)
+    case wrong(FieldProblem)
+  }
+
+  /// Compares every field of an event with what is known, and takes nothing in.
+  @inline(__always)
+  func check(
     _ fields: UnsafeBufferPointer<BatchField>, in message: UnsafeRawBufferPointer
-  ) -> RejectedField? {
+  ) -> Standing {
     var unknown = 0
     for field in fields {
       guard let kind = kinds[FieldName(field.name.bytes(in: message))] else {
         unknown += 1
         continue
       }
-      if kind != field.kind { return .wrongType(field.name.text(in: message), kind, field.kind) }
+      if kind != field.kind {
+        return .wrong(.wrongType(field.name.text(in: message), kind, field.kind))
+      }
     }
-    guard unknown > 0 else { return nil }
-    guard kinds.count + unknown <= Limits.fieldNamesMax else {
-      return .tooMany(firstUnknown(fields, in: message))
+    return unknown == 0 ? .known : .new(unknown)
+  }
+
+  /// Checks every field of an event, then takes in those that are new. Nothing is taken in where one is wrong.
+  ///
+  /// - Returns: why the event is not kept.
+  mutating func admit(
+    _ fields: UnsafeBufferPointer<BatchField>, in message: UnsafeRawBufferPointer
+  ) -> FieldProblem? {
+    switch check(fields, in: message) {
+    case .known: return nil
+    case .wrong(let problem): return problem
+    case .new(let unknown):
+      guard kinds.count + unknown <= Limits.fieldNamesMax else {
+        return .tooMany(firstUnknown(fields, in: message))
+      }
     }
     for field in fields { decide(FieldName(field.name.bytes(in: message)), field.kind) }
     return nil
@@ -88,7 +111,7 @@ struct FieldTypes: Sendable {
 }
 
 /// A field that breaks a rule of its app.
-enum RejectedField {
+enum FieldProblem {
   case wrongType(String, BatchField.Kind, BatchField.Kind)
   case tooMany(String)
 
@@ -98,17 +121,10 @@ enum RejectedField {
     }
   }
 
-  var reason: RuleViolation.Reason {
-    switch self {
-    case .wrongType: .wrongType
-    case .tooMany: .tooMany
-    }
-  }
-
   var message: String {
     switch self {
     case .wrongType(_, let known, let sent):
-      "\(field): is \(Self.word(known)) in this app; got \(Self.word(sent))"
+      "\(field): is \(Self.word(known)) in this app; got \(Self.word(sent)); kept aside"
     case .tooMany:
       "\(field): the app has \(Limits.fieldNamesMax) field names already, the most it may have"
     }

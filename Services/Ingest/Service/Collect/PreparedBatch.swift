@@ -1,5 +1,4 @@
 import Events
-import Messages
 
 /// A batch that obeys the rules, on its way to the writer: everything that needs no order among batches has been decided.
 struct PreparedBatch: Sendable {
@@ -9,32 +8,31 @@ struct PreparedBatch: Sendable {
   /// CRC-32C of `message`.
   let checksum: UInt32
   let events: [PreparedEvent]
+  /// Of the events whose fate so far is not `accepted`, in their order.
+  let problems: [EventProblem]
   let device: Hash128
+  /// `sdk_version` of the batch's context.
+  let sdkVersion: ByteSlice
   let clock: EventClock
   /// `CollectRequest.batch`.
   let number: UInt64
-  let rejected: [ProtoRejectedEvent]
-  let candidates: Int
+  /// One of the sample whose steps are timed.
+  let isTimed: Bool
 }
 
 /// One event of a batch. The bytes lie in the batch's message.
 struct PreparedEvent: BitwiseCopyable, Sendable {
-  enum Disposition: UInt8, BitwiseCopyable, Sendable {
-    /// To be kept unless it is known already.
-    case candidate
-    /// Too old. Still accepted where an earlier delivery came in time: a retry answers as the first.
-    case late
-    case rejected
-  }
-
   /// With its tag and length.
   let encoded: ByteSlice
   /// 0: none.
   let sequence: UInt64
   /// Of the `event_id`; zero where there is a sequence or no id.
-  let id: Hash128
-  let content: UInt64
-  let disposition: Disposition
+  var id = Hash128.zero
+  /// Of the user and the event's bytes; 0 where the event is rejected.
+  var content: UInt64 = 0
+  /// As the steps before the writer's leave it. An event that they would keep aside is still a duplicate where an earlier
+  /// delivery came in: a retry answers as the first.
+  var fate = Fate.accepted
 
   var hasID: Bool { id != .zero }
 }

@@ -1,18 +1,23 @@
 import Events
-import Messages
-import RPC
 import Store
 import Synchronization
 
-/// The second half of the way of a batch: deduplicate, append. Used by the writer only, inside its transaction; where the
+/// The second half of the way of a batch: `deduplicate` and `append` (`Step`). Used by the writer only, inside its transaction; where the
 /// transaction fails, the process ends, so nothing in memory is ever taken back.
 final class LogAppender {
   private(set) var head: UInt64
   private(set) var payloadBytes: Int64
   private(set) var quarantined: Int
   private let devices: DeviceCache
+  private let figures: PipelineFigures
+  /// Of the batch at hand.
+  private var fates: [Fate] = []
+  private var tally = FateTally()
+  /// Of the transaction.
+  private var groupTally = FateTally()
 
-  init(_ connection: StoreConnection, cachedDevicesMax: Int) throws {
+  init(_ connection: StoreConnection, cachedDevicesMax: Int, figures: PipelineFigures) throws {
+    self.figures = figures
     let last = try connection.first(
       """
       SELECT first_offset + count, bytes_before + length(payload) FROM log
@@ -25,55 +30,46 @@ final class LogAppender {
     devices = DeviceCache(capacity: cachedDevicesMax)
   }
 
-  /// What becomes of one event.
-  private enum Fate: UInt8 {
-    case kept, duplicate, late, conflict, below, rejected
-
-    /// Why an event of this fate is kept aside; nil: it is not.
-    var reason: String? {
-      switch self {
-      case .late: "late"
-      case .conflict: "conflict"
-      case .below: "below_window"
-      case .kept, .duplicate, .rejected: nil
-      }
-    }
-  }
-
   /// Deduplicates a batch, appends what is new, and answers. The answer may be given once the transaction is durable.
   func append(_ batch: PreparedBatch, _ connection: StoreConnection) throws -> [UInt8] {
     if batch.app.hasUnsavedTypes.load(ordering: .acquiring) { try saveTypes(batch.app, connection) }
-    var tally = Tally()
-    let slot = try slot(of: batch, connection)
-    let fates = try batch.events.map { event in
-      let fate = try fate(of: event, in: batch, slot, connection)
-      tally.count(fate)
-      return fate
+    var steps = StepClock(figures, isTimed: batch.isTimed)
+    try deduplicate(batch, connection)
+    steps.lap(.deduplicate)
+    let kept = tally[.accepted]
+    if kept > 0 { try appendRow(batch, kept: kept, connection) }
+    let problems = problems(of: batch)
+    for problem in problems where problem.fate.isQuarantined {
+      try keepAside(problem, of: batch, connection)
     }
-    if tally.kept > 0 { try appendRow(batch, fates, kept: tally.kept, connection) }
-    return try CollectAnswer.encode(
-      accepted: tally.kept + tally.duplicates, duplicates: tally.duplicates, number: batch.number,
-      rejected: batch.rejected,
-      quarantined: tally.aside > 0 ? quarantine(batch, fates, connection) : [])
+    // Whoever counts events in this transaction finds here: the batch, `fates` of its events, and their `tally`.
+    groupTally.add(tally)
+    let answer = try CollectAnswer.encode(
+      accepted: kept + tally[.duplicate], duplicates: tally[.duplicate], number: batch.number,
+      problems: problems)
+    steps.lap(.append)
+    return answer
   }
 
-  private struct Tally {
-    var kept = 0
-    var duplicates = 0
-    /// Late, in conflict, or too far below the device's highest number.
-    var aside = 0
-
-    mutating func count(_ fate: Fate) {
-      switch fate {
-      case .kept: kept += 1
-      case .duplicate: duplicates += 1
-      case .late, .conflict, .below: aside += 1
-      case .rejected: break
-      }
-    }
+  /// The fates of the events of the transaction, which is on disk now. The next one begins.
+  func takeTally() -> FateTally {
+    defer { groupTally.removeAll() }
+    return groupTally
   }
 
   // MARK: Deduplication
+
+  /// Leaves the final fate of each event in `fates`, and how often there is each in `tally`.
+  private func deduplicate(_ batch: PreparedBatch, _ connection: StoreConnection) throws {
+    fates.removeAll(keepingCapacity: true)
+    tally.removeAll()
+    let slot = try slot(of: batch, connection)
+    for event in batch.events {
+      let fate = try fate(of: event, in: batch, slot, connection)
+      fates.append(fate)
+      tally.count(fate)
+    }
+  }
 
   private func slot(of batch: PreparedBatch, _ connection: StoreConnection) throws -> Int32? {
     guard batch.device != .zero, batch.events.contains(where: { $0.sequence > 0 }) else { return nil }
@@ -83,48 +79,64 @@ final class LogAppender {
   private func fate(
     of event: PreparedEvent, in batch: PreparedBatch, _ slot: Int32?, _ connection: StoreConnection
   ) throws -> Fate {
-    if event.disposition == .rejected { return .rejected }
+    if event.fate.isRejected { return event.fate }
     if event.sequence > 0, let slot { return fate(ofNumbered: event, slot) }
-    guard event.hasID else { return event.disposition == .late ? .late : .kept }
+    precondition(event.hasID, "the rules let no event through that has neither number nor id")
     let app = batch.app.number
-    if event.disposition == .late {
-      switch try EventIDs.check(event.id, content: event.content, app: app, connection) {
-      case .new: return .late
-      case .duplicate: return .duplicate
-      case .conflict: return .conflict
-      }
-    }
-    switch try EventIDs.insert(event.id, content: event.content, app: app, connection) {
-    case .new: return .kept
-    case .duplicate: return .duplicate
-    case .conflict: return .conflict
+    let verdict =
+      event.fate == .accepted
+      ? try EventIDs.insert(event.id, content: event.content, app: app, connection)
+      : try EventIDs.check(event.id, content: event.content, app: app, connection)
+    return switch verdict {
+    case .new: event.fate
+    case .duplicate: .duplicate
+    case .conflict: .conflict
     }
   }
 
   private func fate(ofNumbered event: PreparedEvent, _ slot: Int32) -> Fate {
     let window = devices.window(slot)
-    let isLate = event.disposition == .late
     switch window.check(event.sequence, content: event.content) {
-    case .new where !isLate:
+    case .new where event.fate == .accepted:
       window.insert(event.sequence, content: event.content)
       devices.markDirty(slot)
-      return .kept
-    case .new: return .late
+      return .accepted
+    case .new: return event.fate
     case .duplicate: return .duplicate
     case .conflict: return .conflict
     // Whether it was counted cannot be told: it is kept aside rather than called known and lost.
-    case .below: return isLate ? .late : .below
+    case .below: return event.fate == .accepted ? .quarantined(.belowWindow) : event.fate
     }
+  }
+
+  /// Why events are not in the log, by their final fates.
+  private func problems(of batch: PreparedBatch) -> [EventProblem] {
+    let present = tally[.accepted] + tally[.duplicate]
+    guard present < fates.count else { return [] }
+    var known = batch.problems[...]
+    var problems: [EventProblem] = []
+    for (index, fate) in fates.enumerated() {
+      let earlier = known.first?.index == index ? known.removeFirst() : nil
+      if fate.reason == nil { continue }
+      if let earlier, earlier.fate == fate {
+        problems.append(earlier)
+      } else {
+        let event = batch.events[index]
+        let text: EventProblem.Text = fate == .conflict ? .conflict(event) : .belowWindow(event)
+        problems.append(EventProblem(index: index, fate: fate, text: text))
+      }
+    }
+    return problems
   }
 
   // MARK: Rows
 
   private func appendRow(
-    _ batch: PreparedBatch, _ fates: [Fate], kept: Int, _ connection: StoreConnection
+    _ batch: PreparedBatch, kept: Int, _ connection: StoreConnection
   ) throws {
     let isWhole = kept == fates.count
     let payload =
-      isWhole ? batch.message : Self.request(of: batch) { fates[$0] == .kept }
+      isWhole ? batch.message : Self.request(of: batch) { fates[$0] == .accepted }
     try appendRow(
       .batch, app: batch.app.appID, count: kept, clock: batch.clock, payload,
       checksum: isWhole ? batch.checksum : CRC32C.checksum(payload), connection)
@@ -197,29 +209,19 @@ final class LogAppender {
 
   // MARK: Quarantine
 
-  private func quarantine(
-    _ batch: PreparedBatch, _ fates: [Fate], _ connection: StoreConnection
-  ) throws -> [ProtoRejectedEvent] {
-    var answers: [ProtoRejectedEvent] = []
-    for (index, fate) in fates.enumerated() {
-      guard let reason = fate.reason else { continue }
-      let event = batch.events[index]
-      try connection.execute(
-        "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [
-          .integer(batch.app.number), .text(reason),
-          .blob(Self.identity(event, batch)), .integer(Int64(bitPattern: event.content)),
-          .integer(batch.clock.receivedMilliseconds),
-          .blob(Self.request(of: batch) { $0 == index }),
-        ])
-      quarantined += connection.changes
-      switch fate {
-      case .late: answers.append(CollectAnswer.late(index))
-      case .below: answers.append(CollectAnswer.belowWindow(index, event))
-      default: answers.append(CollectAnswer.conflict(index, event))
-      }
-    }
-    return answers
+  private func keepAside(
+    _ problem: EventProblem, of batch: PreparedBatch, _ connection: StoreConnection
+  ) throws {
+    let event = batch.events[problem.index]
+    try connection.execute(
+      "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      [
+        .integer(batch.app.number), .text(problem.fate.reason?.word ?? ""),
+        .blob(Self.identity(event, batch)), .integer(Int64(bitPattern: event.content)),
+        .integer(batch.clock.receivedMilliseconds),
+        .blob(Self.request(of: batch) { $0 == problem.index }),
+      ])
+    quarantined += connection.changes
   }
 
   /// What tells one event from another: its device and number, or its id.

@@ -36,6 +36,7 @@ final class LogWriter: Sendable {
 
   private let store: Store
   private let logger: Logger
+  private let figures: PipelineFigures
   private let appender: Confined<LogAppender>
   private let state = Mutex(State())
   private let wake = DispatchSemaphore(value: 0)
@@ -51,12 +52,16 @@ final class LogWriter: Sendable {
     var batches = 0
   }
 
-  init(store: Store, logger: Logger, cachedDevicesMax: Int = Limits.cachedDevicesMax) throws {
+  init(
+    store: Store, logger: Logger, figures: PipelineFigures,
+    cachedDevicesMax: Int = Limits.cachedDevicesMax
+  ) throws {
     Limits.check()
     self.store = store
     self.logger = logger
+    self.figures = figures
     let appender = try store.write {
-      try LogAppender($0, cachedDevicesMax: cachedDevicesMax)
+      try LogAppender($0, cachedDevicesMax: cachedDevicesMax, figures: figures)
     }
     self.appender = Confined(appender)
     head = LogHead(appender.head)
@@ -75,7 +80,12 @@ final class LogWriter: Sendable {
   /// - Throws: RESOURCE_EXHAUSTED where the queue is full, UNAVAILABLE after a failure or `close`. The reply is not used
   ///   then.
   func submit(_ batch: PreparedBatch, _ reply: BatchReply) throws(RPCError) {
-    try enqueue(.batch(batch, reply))
+    do throws(RPCError) {
+      try enqueue(.batch(batch, reply))
+    } catch {
+      figures.refuse(.append)
+      throw error
+    }
   }
 
   /// Runs a change in the next transaction and returns once it is on disk. An error that the closure throws is a failure
@@ -190,6 +200,7 @@ final class LogWriter: Sendable {
     let appender = appender.value
     var answers: [[UInt8]] = []
     answers.reserveCapacity(group.count)
+    var steps = StepClock(figures, isTimed: true)
     do {
       try store.write(checkpoint: false) { connection in
         for job in group {
@@ -201,7 +212,9 @@ final class LogWriter: Sendable {
           }
         }
         try appender.finish(connection)
+        steps.restart()
       }
+      steps.lap(.sync)
     } catch {
       fail(error)
       return refuse(group, error)
@@ -214,7 +227,9 @@ final class LogWriter: Sendable {
     }
     // First the head, then the answers: who has an answer reads its own events.
     head.advance(to: appender.head)
+    figures.add(appender.takeTally())
     answer(group, answers)
+    steps.lap(.answer)
     // After the answers: nobody waits for a checkpoint.
     store.checkpointIfDue()
   }
