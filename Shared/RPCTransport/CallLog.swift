@@ -18,7 +18,7 @@ final class CallLog: ServerObserver {
 
   func connectionEnded(_ peer: String, _ end: ConnectionEnd, detail: String) {
     guard let suppressed = ends.withLock({ $0.admit() }) else { return }
-    var metadata: Logger.Metadata = ["peer": "\(peer)", "cause": "\(end)"]
+    var metadata: Logger.Metadata = ["peer": "\(PeerName.inLog(peer))", "cause": "\(end)"]
     if !detail.isEmpty { metadata["detail"] = "\(LogText.line(detail))" }
     if suppressed > 0 { metadata["suppressed"] = "\(suppressed)" }
     logger.warning("a connection was cut", metadata: metadata)
@@ -38,7 +38,7 @@ final class CallLog: ServerObserver {
     var metadata: Logger.Metadata = [
       "method": "\(record.method?.path ?? "-")", "status": "\(record.status)",
       "microseconds": "\(record.nanoseconds / 1_000)", "request_bytes": "\(record.requestBytes)",
-      "response_bytes": "\(record.responseBytes)", "peer": "\(LogText.line(record.peer))",
+      "response_bytes": "\(record.responseBytes)", "peer": "\(PeerName.inLog(record.peer))",
       "token": "\(record.tokenID.isEmpty ? "-" : record.tokenID)", "app": "\(LogText.line(record.appID ?? "-"))",
       "request_id": "\(record.requestID)", "trace_id": "\(record.traceID)",
     ]
@@ -75,6 +75,22 @@ private struct LineBudget {
     room -= 1
     defer { suppressed = 0 }
     return suppressed
+  }
+}
+
+/// What the log calls a caller. The address of a person's device is personal data and does not stand in a log; what is needed
+/// there is to tell one caller from another.
+package enum PeerName {
+  /// `p-3f2b8c1e0d5a7b96:4711`: the address under a hash whose key lives as long as the process, and the port as it is. This
+  /// machine's own address is shown.
+  package static func inLog(_ peer: String) -> String {
+    guard let colon = peer.lastIndex(of: ":") else { return LogText.line(peer) }
+    let address = peer[..<colon]
+    if address == "127.0.0.1" || address == "::1" { return LogText.line(peer) }
+    // Swift's hash is SipHash under a key that is random in each process.
+    let digits = String(UInt(bitPattern: address.hashValue), radix: 16)
+    let hash = String(repeating: "0", count: max(16 - digits.count, 0)) + digits
+    return "p-\(hash)\(LogText.line(String(peer[colon...])))"
   }
 }
 

@@ -233,4 +233,17 @@ struct CallLogTests {
       }
     }
   }
+
+  @Test("a caller's address is not in the log, and its lines can be told from others'")
+  func pseudonyms() {
+    for address in ["203.0.113.9", "2001:db8::9"] {
+      let name = PeerName.inLog("\(address):4711")
+      #expect(!name.contains(address))
+      #expect(name.hasPrefix("p-") && name.hasSuffix(":4711"))
+      #expect(name.dropLast(4) == PeerName.inLog("\(address):4712").dropLast(4))
+      #expect(name != PeerName.inLog("203.0.113.10:4711"))
+    }
+    #expect(PeerName.inLog("127.0.0.1:80") == "127.0.0.1:80")
+    #expect(PeerName.inLog("unknown") == "unknown")
+  }
 }
