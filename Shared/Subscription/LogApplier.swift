@@ -78,6 +78,8 @@ final class LogApplier: Sendable {
     case .batch(let bytes): try apply(batch: bytes, record, in: &transaction)
     case .app(let bytes): try apply(app: bytes, record, transaction.connection)
     case .token(let bytes): try apply(token: bytes, record, transaction.connection)
+    // Nothing here is counted by consent yet: looked at, so that a damaged record is found out, and passed by.
+    case .consent(let bytes): _ = try Self.decoded(bytes, record) as ProtoConsentRecord
     }
     transaction.position.nextOffset = offset + UInt64(record.count)
     transaction.position.lastReceivedMilliseconds = record.receivedMs

@@ -12,6 +12,7 @@ await ServiceMain(
     path: context.file("ingest.sqlite"), logger: context.logger,
     cachedDevicesMax: settings[IngestSettings.cachedDevicesMax],
     fileBytesMax: settings[IngestSettings.logMebibytesMax] << 20,
+    ledgerDays: settings[IngestSettings.ledgerDays],
     onToken: { context.tokens.apply($0) })
   try await core.makeFirstTokens(
     in: context.dataFolder, now: WallClock.nowMilliseconds, logger: context.logger)

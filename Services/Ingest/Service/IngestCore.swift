@@ -12,19 +12,26 @@ package final class IngestCore: Sendable {
   let writer: LogWriter
   let collector: Collector
   let directory: Directory
+  let privacy: PrivacyRegister
+  private let apps: AppRegistry
   let reader: LogReader
   let subscribers = SubscriberList()
   let pipeline = PipelineFigures()
   private let failures: AsyncStream<StoreError>
   private let draining = Atomic<Bool>(false)
 
+  /// Of the file that this release writes.
+  package static var schemaVersion: Int { LogSchema.migrations.count }
+
   /// Opens the log and starts its writer.
   ///
   /// - Parameters:
   ///   - onToken: told of every token, at the start and at each change once that is durable.
   ///   - cachedDevicesMax: devices whose windows stay in memory.
+  ///   - ledgerDays: days that the ledger keeps.
   package init(
     path: String, logger: Logger, cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0,
+    ledgerDays: Int? = nil,
     onToken: @escaping @Sendable (ProtoTokenRecord) -> Void
   ) throws {
     let store = try Store(
@@ -38,15 +45,19 @@ package final class IngestCore: Sendable {
     let apps = AppRegistry()
     let writer = try LogWriter(
       store: store, logger: logger, figures: pipeline,
-      cachedDevicesMax: cachedDevicesMax ?? Limits.cachedDevicesMax)
+      cachedDevicesMax: cachedDevicesMax ?? Limits.cachedDevicesMax,
+      ledgerDays: ledgerDays ?? Limits.ledgerDays)
     self.store = store
     self.writer = writer
     self.failures = failures
-    collector = Collector(
-      apps: apps, hash: KeyedHash(key: try Self.hashKey(store)), figures: pipeline)
+    self.apps = apps
+    let hash = KeyedHash(key: try Self.hashKey(store))
+    collector = Collector(apps: apps, hash: hash, figures: pipeline)
+    privacy = try PrivacyRegister(writer: writer, store: store, apps: apps, hash: hash)
     directory = Directory(writer: writer, store: store, apps: apps, onToken: onToken)
     reader = LogReader(store: store)
     try directory.load()
+    try privacy.load()
     writer.start()
   }
 
@@ -150,6 +161,24 @@ package final class IngestCore: Sendable {
   }
 
   // MARK: Apps and tokens
+
+  /// - Throws: NOT_FOUND.
+  func entry(_ appID: String) throws(RPCError) -> AppEntry {
+    guard let entry = apps[appID] else { throw IngestErrors.unknownApp(appID) }
+    return entry
+  }
+
+  package func setConsent(
+    _ request: ProtoSetConsentRequest, appID: String, by tokenID: String, now: Int64
+  ) async throws -> ProtoConsent {
+    try await privacy.setConsent(request, app: entry(appID), by: tokenID, now: now)
+  }
+
+  package func setPrivacyRules(
+    _ rules: ProtoPrivacyRules, appID: String, by tokenID: String, now: Int64
+  ) async throws -> ProtoPrivacyRules {
+    try await privacy.setRules(rules, app: entry(appID), by: tokenID, now: now)
+  }
 
   package func makeFirstTokens(in folder: String, now: Int64, logger: Logger) async throws {
     try await directory.makeFirstTokens(in: folder, now: now, logger: logger)

@@ -15,7 +15,12 @@ package final class IngestService: IngestHandlers {
   }
 
   /// What the server offers: this service and the log's.
-  package var services: [any ServiceHandlers] { [self, EventLogService(core: core)] }
+  package var services: [any ServiceHandlers] {
+    [
+      self, EventLogService(core: core), CompletenessService(core: core, now: now),
+      PrivacyService(core: core, now: now),
+    ]
+  }
 
   /// Serves subscribers' signs of life, until the log fails.
   ///

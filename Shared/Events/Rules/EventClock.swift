@@ -5,7 +5,7 @@ package struct EventClock: Sendable, Equatable {
   package static let toleranceMilliseconds: Int64 = 60_000
   /// An event may lie this far after its receipt, ms.
   package static let futureMilliseconds: Int64 = 300_000
-  /// An event further back than this is quarantined as `late`, ms.
+  /// An event further back than this is quarantined as `late`, ms, unless its app has another bound.
   package static let latenessMilliseconds: Int64 = 7 * 86_400_000
 
   /// The server's clock when the batch came, ms since 1970.
@@ -42,8 +42,10 @@ package struct EventClock: Sendable, Equatable {
   }
 
   /// Whether the event lies further back than the lateness bound; exactly at the bound it does not.
-  package func isLate(_ deviceTime: Int64) -> Bool {
+  ///
+  /// - Parameter bound: the app's, ms.
+  package func isLate(_ deviceTime: Int64, bound: Int64 = latenessMilliseconds) -> Bool {
     guard !isImport else { return false }
-    return time(deviceTime) < receivedMilliseconds &- Self.latenessMilliseconds
+    return time(deviceTime) < receivedMilliseconds &- bound
   }
 }

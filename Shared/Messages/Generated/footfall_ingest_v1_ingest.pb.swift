@@ -581,11 +581,42 @@ package nonisolated struct ProtoCollectResponse: Sendable {
   /// Clears the value of `error`. Subsequent reads from it will return its default value.
   package mutating func clearError() {self._error = nil}
 
+  /// Values that the app's PrivacyRules took out of events before these were stored. The events are counted above.
+  package var removedFields: [ProtoRemovedField] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _error: ProtoBatchError? = nil
+}
+
+package nonisolated struct ProtoRemovedField: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Position in CollectRequest.events, from 0; not set for the batch's own context.
+  package var index: UInt32 {
+    get {_index ?? 0}
+    set {_index = newValue}
+  }
+  /// Returns true if `index` has been explicitly set.
+  package var hasIndex: Bool {self._index != nil}
+  /// Clears the value of `index`. Subsequent reads from it will return its default value.
+  package mutating func clearIndex() {self._index = nil}
+
+  /// `fields.mobile`, `page_path`, `context.city`.
+  package var field: String = String()
+
+  /// `denied`, `oversize`, `phone`, `id_card`, `email`, `bank_card`, `ip_address`, or `custom.` and a pattern's name.
+  package var rule: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _index: UInt32? = nil
 }
 
 package nonisolated struct ProtoRejectedEvent: Sendable {
@@ -600,7 +631,7 @@ package nonisolated struct ProtoRejectedEvent: Sendable {
   package var field: String = String()
 
   /// A word for machines: `required too_long bad_name bad_utf8 out_of_range wrong_type too_many not_finite late conflict
-  /// below_window`.
+  /// below_window no_consent`.
   package var reason: String = String()
 
   /// A sentence for people that names the limit and the value.
@@ -761,6 +792,15 @@ package nonisolated struct ProtoLogRecord: Sendable {
     set {body = .token(newValue)}
   }
 
+  /// An encoded ConsentRecord.
+  package var consent: Data {
+    get {
+      if case .consent(let v)? = body {return v}
+      return Data()
+    }
+    set {body = .consent(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -770,6 +810,8 @@ package nonisolated struct ProtoLogRecord: Sendable {
     case app(Data)
     /// An encoded TokenRecord.
     case token(Data)
+    /// An encoded ConsentRecord.
+    case consent(Data)
 
   }
 
@@ -1679,7 +1721,7 @@ nonisolated extension ProtoCollectRequest: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension ProtoCollectResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CollectResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}rejected\0\u{1}quarantined\0\u{1}batch\0\u{1}error\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}rejected\0\u{1}quarantined\0\u{1}batch\0\u{1}error\0\u{3}removed_fields\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1693,6 +1735,7 @@ nonisolated extension ProtoCollectResponse: SwiftProtobuf.Message, SwiftProtobuf
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.quarantined) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.batch) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._error) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.removedFields) }()
       default: break
       }
     }
@@ -1721,6 +1764,9 @@ nonisolated extension ProtoCollectResponse: SwiftProtobuf.Message, SwiftProtobuf
     try { if let v = self._error {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
+    if !self.removedFields.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.removedFields, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1731,6 +1777,51 @@ nonisolated extension ProtoCollectResponse: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.quarantined != rhs.quarantined {return false}
     if lhs.batch != rhs.batch {return false}
     if lhs._error != rhs._error {return false}
+    if lhs.removedFields != rhs.removedFields {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoRemovedField: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RemovedField"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}field\0\u{1}rule\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self._index) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.field) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.rule) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._index {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1)
+    } }()
+    if !self.field.isEmpty {
+      try visitor.visitSingularStringField(value: self.field, fieldNumber: 2)
+    }
+    if !self.rule.isEmpty {
+      try visitor.visitSingularStringField(value: self.rule, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: ProtoRemovedField, rhs: ProtoRemovedField) -> Bool {
+    if lhs._index != rhs._index {return false}
+    if lhs.field != rhs.field {return false}
+    if lhs.rule != rhs.rule {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1997,7 +2088,7 @@ nonisolated extension ProtoSubscribeResponse: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LogRecord"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0\u{2}\u{4}consent\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2034,6 +2125,14 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
         if let v = v {
           if self.body != nil {try decoder.handleConflictingOneOf()}
           self.body = .token(v)
+        }
+      }()
+      case 14: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.body != nil {try decoder.handleConflictingOneOf()}
+          self.body = .consent(v)
         }
       }()
       default: break
@@ -2079,6 +2178,10 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
     case .token?: try {
       guard case .token(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularBytesField(value: v, fieldNumber: 10)
+    }()
+    case .consent?: try {
+      guard case .consent(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 14)
     }()
     case nil: break
     }

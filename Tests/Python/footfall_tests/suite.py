@@ -46,6 +46,8 @@ class Messages:
         for name, module in {
             "common": "common.v1.common",
             "ingest": "ingest.v1.ingest",
+            "ledger": "ingest.v1.ledger",
+            "privacy": "ingest.v1.privacy",
             "profile": "profile.v1.profile",
             "query": "query.v1.query",
             "live": "live.v1.live",
@@ -215,6 +217,12 @@ class Suite:
 
     def ingest(self, token=None):
         return self.messages.ingest_rpc.IngestStub(self.channel("ingest", token or self.admin_token))
+
+    def completeness(self, token):
+        return self.messages.ledger_rpc.CompletenessStub(self.channel("ingest", token))
+
+    def privacy(self, token=None):
+        return self.messages.privacy_rpc.PrivacyStub(self.channel("ingest", token or self.admin_token))
 
     def query(self, token):
         return self.messages.query_rpc.QueryStub(self.channel("query", token))

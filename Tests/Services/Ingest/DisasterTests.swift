@@ -82,7 +82,8 @@ private final class Answered: Sendable {
     for id in ["a", "b", "c"] { _ = try await fixture.send([Fixture.event(id: id)]) }
     try fixture.reopen {
       let store = try Store(
-        path: fixture.path, options: StoreOptions(durability: .full), migrations: [Migration(1, "")])
+        path: fixture.path, options: StoreOptions(durability: .full),
+        migrations: (1...IngestCore.schemaVersion).map { Migration($0, "") })
       try store.write {
         try $0.execute("UPDATE log SET payload = zeroblob(length(payload)) WHERE first_offset = 2")
       }

@@ -21,14 +21,15 @@ final class Fixture: Sendable {
     tokenID: "t", appID: "shop", scopes: ["ingest:write", "ingest:import"])
   static let anyApp = Principal(tokenID: "a", appID: nil, scopes: ["ingest:write"])
 
-  init(cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0) async throws {
+  init(cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil) async throws {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     self.logger = logger
     folder = FileManager.default.temporaryDirectory.appendingPathComponent(
       "footfall-ingest-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try open(cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax)
+    try open(
+      cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays)
     var app = ProtoApp()
     app.appID = "shop"
     _ = try await core.createApp(app, now: Self.start)
@@ -43,9 +44,12 @@ final class Fixture: Sendable {
 
   var path: String { folder.path + "/ingest.sqlite" }
 
-  private func open(cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0) throws {
+  private func open(
+    cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil
+  ) throws {
     let core = try IngestCore(
-      path: path, logger: logger, cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax
+      path: path, logger: logger, cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax,
+      ledgerDays: ledgerDays
     ) { [weak self] record in
       self?.tokens.withLock { $0[record.token.tokenID] = record }
     }

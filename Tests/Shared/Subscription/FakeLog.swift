@@ -99,6 +99,10 @@ struct LogWriter {
     append(.token(try record.serializedBytes()), count: 1, appID: "")
   }
 
+  mutating func consent(_ record: ProtoConsentRecord) throws {
+    append(.consent(try record.serializedBytes()), count: 1, appID: record.appID)
+  }
+
   /// A batch of events `e0`, `e1` ...
   mutating func batch(_ count: Int, appID: String = "shop") throws {
     var request = ProtoCollectRequest()
@@ -120,7 +124,7 @@ struct LogWriter {
     record.receivedMs = 1_700_000_000_000 + Int64(head)
     record.body = body
     switch body {
-    case .batch(let bytes), .app(let bytes), .token(let bytes):
+    case .batch(let bytes), .app(let bytes), .token(let bytes), .consent(let bytes):
       record.checksum = CRC32C.checksum(Array(bytes))
     }
     records.append(record)

@@ -12,7 +12,7 @@ package struct Footfall: AsyncParsableCommand {
       """,
     subcommands: [
       AppCommand.self, TokenCommand.self, ImportCommand.self, SendCommand.self, TrendCommand.self,
-      FunnelCommand.self, LiveCommand.self, ProfileCommand.self, PortraitCommand.self,
+      FunnelCommand.self, LiveCommand.self, LedgerCommand.self, ProfileCommand.self, PortraitCommand.self,
       HealthCommand.self, DemoCommand.self,
     ])
 

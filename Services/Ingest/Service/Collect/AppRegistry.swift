@@ -1,3 +1,4 @@
+import Events
 import Synchronization
 
 /// One app as the hot path needs it.
@@ -5,14 +6,18 @@ final class AppEntry: Sendable {
   let appID: String
   /// Its number in the store's tables.
   let number: Int64
+  /// Cuts its days.
+  let calendar: AppCalendar
+  let door = AppDoor()
   let types: Mutex<FieldTypes>
   /// Whether `types` holds what is not written down. Set under the lock of `types`, before a batch that relies on a
   /// new type can reach the writer.
   let hasUnsavedTypes = Atomic<Bool>(false)
 
-  init(appID: String, number: Int64, types: FieldTypes = FieldTypes()) {
+  init(appID: String, number: Int64, calendar: AppCalendar, types: FieldTypes = FieldTypes()) {
     self.appID = appID
     self.number = number
+    self.calendar = calendar
     self.types = Mutex(types)
   }
 }
@@ -20,6 +25,8 @@ final class AppEntry: Sendable {
 /// The apps that there are. They are added after they are durable, and never removed.
 final class AppRegistry: Sendable {
   private let entries = Mutex<[String: AppEntry]>([:])
+  /// One per zone: making one takes milliseconds.
+  private let calendars = Mutex<[String: AppCalendar]>([:])
 
   func add(_ entry: AppEntry) { entries.withLock { $0[entry.appID] = entry } }
 
@@ -31,6 +38,18 @@ final class AppRegistry: Sendable {
   }
 
   subscript(appID: String) -> AppEntry? { entries.withLock { $0[appID] } }
+
+  /// The calendar of a zone that was valid when the app was made; where the system has lost it since, the default one.
+  func calendar(_ identifier: String) -> AppCalendar {
+    calendars.withLock { calendars in
+      if let known = calendars[identifier] { return known }
+      guard let made = AppCalendar(identifier) ?? AppCalendar(AppCalendar.defaultIdentifier) else {
+        preconditionFailure("the system knows \(AppCalendar.defaultIdentifier)")
+      }
+      calendars[identifier] = made
+      return made
+    }
+  }
 
   var count: Int { entries.withLock { $0.count } }
 }

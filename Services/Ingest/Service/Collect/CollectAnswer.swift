@@ -9,15 +9,16 @@ enum CollectAnswer {
   ///
   /// - Parameter problems: of the events that are not, in their order.
   static func encode(
-    accepted: Int, duplicates: Int, number: UInt64, problems: [EventProblem]
+    accepted: Int, duplicates: Int, number: UInt64, problems: [EventProblem], removals: [Removal]
   ) throws -> [UInt8] {
-    guard problems.isEmpty else {
+    guard problems.isEmpty, removals.isEmpty else {
       var response = ProtoCollectResponse()
       response.accepted = UInt32(accepted)
       response.duplicates = UInt32(duplicates)
       response.batch = number
       response.rejected = problems.filter(\.fate.isRejected).map(event)
       response.quarantined = problems.filter(\.fate.isQuarantined).map(event)
+      response.removedFields = removals.map(removed)
       return try response.serializedBytes()
     }
     var bytes = ProtoBytes(capacity: 16)
@@ -34,6 +35,14 @@ enum CollectAnswer {
     response.error.code = Int32(error.code.rawValue)
     response.error.message = error.message
     return try response.serializedBytes()
+  }
+
+  private static func removed(_ removal: Removal) -> ProtoRemovedField {
+    var field = ProtoRemovedField()
+    if let index = removal.removal.event { field.index = UInt32(index) }
+    field.field = removal.path
+    field.rule = removal.rule.word
+    return field
   }
 
   private static func event(_ problem: EventProblem) -> ProtoRejectedEvent {
@@ -55,11 +64,15 @@ extension EventProblem.Text {
     self.init(field: problem.field, message: problem.message)
   }
 
-  static var late: Self {
-    let days = EventClock.latenessMilliseconds / 86_400_000
-    return Self(
-      field: "time_ms", message: "time_ms: at most \(days) days before receipt; kept aside")
+  /// - Parameter bound: the app's, ms.
+  static func late(_ bound: Int64) -> Self {
+    let isDays = bound % 86_400_000 == 0
+    let limit = isDays ? "\(bound / 86_400_000) days" : "\(bound) ms"
+    return Self(field: "time_ms", message: "time_ms: at most \(limit) before receipt; kept aside")
   }
+
+  static let noConsent = Self(
+    field: "context.open_id", message: "context.open_id: the user has not agreed to analytics; not stored")
 
   static func conflict(_ event: PreparedEvent) -> Self {
     let field = event.sequence > 0 ? "sequence" : "event_id"

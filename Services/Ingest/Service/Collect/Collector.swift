@@ -39,7 +39,13 @@ final class Collector: Sendable {
       throw refused(.limits, IngestErrors.refused(violation))
     }
     steps.lap(.limits)
-    return judge(reader, rules, message, app, received, &steps)
+    let user = hash.user(reader.context.text(.openID).bytes(in: message))
+    let source = Source(reader: reader, message: message, app: app, user: user)
+    guard let scanner = source.policy.scanner else { return judge(source, received, &steps) }
+    let removals = scanner.removals(reader, message)
+    steps.lap(.privacy)
+    if removals.isEmpty { return judge(source, received, &steps) }
+    return try judge(source, without: removals, received, &steps)
   }
 
   private func refused(_ step: Step, _ error: RPCError) -> RPCError {
@@ -85,31 +91,85 @@ final class Collector: Sendable {
 
   // MARK: Its events
 
+  /// A batch and what it is judged by.
+  private struct Source {
+    let reader: BatchReader
+    let message: UnsafeRawBufferPointer
+    let app: AppEntry
+    let user: UInt64
+    let policy: DoorPolicy
+    /// What was taken out of the message, and the hashes of the events as they came before: so that a retry is known whatever
+    /// the rules are then. Empty where nothing was.
+    var removals: [Removal] = []
+    var contents: [UInt64] = []
+
+    init(reader: BatchReader, message: UnsafeRawBufferPointer, app: AppEntry, user: UInt64) {
+      (self.reader, self.message, self.app, self.user) = (reader, message, app, user)
+      policy = app.door.policy
+    }
+
+    init(_ source: Source, message: UnsafeRawBufferPointer, removals: [Removal], contents: [UInt64]) {
+      reader = source.reader
+      self.message = message
+      app = source.app
+      user = source.user
+      policy = source.policy
+      self.removals = removals
+      self.contents = contents
+    }
+  }
+
+  /// Writes the message anew without what the app's rules forbid, and judges that.
+  private func judge(
+    _ source: Source, without removals: [Removal], _ received: Int64, _ steps: inout StepClock
+  ) throws(RPCError) -> PreparedBatch {
+    let contents = source.reader.events.map { event in
+      hash.content(event.encoded.bytes(in: source.message), of: source.user)
+    }
+    do {
+      let rewritten = try RequestRewriter.rewrite(
+        source.message, removing: removals.map(\.removal))
+      return try rewritten.withUnsafeBytes { message in
+        try source.reader.read(message)
+        steps.lap(.privacy)
+        return judge(
+          Source(source, message: message, removals: removals, contents: contents), received, &steps)
+      }
+    } catch {
+      throw RPCError(.internal, "a message without some of its fields cannot be read", cause: error)
+    }
+  }
+
   /// The steps that judge one event at a time, each over those that the ones before have left.
   private func judge(
-    _ reader: BatchReader, _ rules: BatchRules, _ message: UnsafeRawBufferPointer, _ app: AppEntry,
-    _ received: Int64, _ steps: inout StepClock
+    _ source: Source, _ received: Int64, _ steps: inout StepClock
   ) -> PreparedBatch {
+    let (reader, message, app) = (source.reader, source.message, source.app)
+    let rules = BatchRules(reader, message: message)
     var pass = BatchPass(reader.events)
     pass.check { event in
       guard let violation = rules.violation(of: event) else { return .keep }
       return .reject(EventReason(violation.reason), .init(violation))
     }
     steps.lap(.names)
+    if !app.door.takes(source.user) { pass.check { _ in .reject(.noConsent, .noConsent) } }
+    steps.lap(.consent)
     let hasNewFields = checkTypes(&pass, reader, message, app)
     steps.lap(.types)
     let clock = EventClock(
       received: received, sent: reader.sentMilliseconds, isImport: reader.isImport)
     steps.lap(.clock)
+    let lateness = source.policy.latenessMilliseconds
     pass.check { event in
-      clock.isLate(event.timeMilliseconds) ? .quarantine(.late, .late) : .keep
+      clock.isLate(event.timeMilliseconds, bound: lateness)
+        ? .quarantine(.late, .late(lateness)) : .keep
     }
     steps.lap(.lateness)
     if hasNewFields {
       takeInTypes(&pass, reader, message, app)
       steps.lap(.types)
     }
-    return batch(&pass, reader, message, app, clock, isTimed: steps.isTimed)
+    return batch(&pass, source, clock, isTimed: steps.isTimed)
   }
 
   /// - Returns: whether an event has a field that the app did not have.
@@ -153,24 +213,34 @@ final class Collector: Sendable {
   }
 
   private func batch(
-    _ pass: inout BatchPass, _ reader: BatchReader, _ message: UnsafeRawBufferPointer,
-    _ app: AppEntry, _ clock: EventClock, isTimed: Bool
+    _ pass: inout BatchPass, _ source: Source, _ clock: EventClock, isTimed: Bool
   ) -> PreparedBatch {
-    let user = hash.user(reader.context.text(.openID).bytes(in: message))
-    pass.identify { event in
+    let (reader, message) = (source.reader, source.message)
+    pass.identify { index, event in
       let usesID = event.sequence == 0 && !event.eventID.isEmpty
       return (
         id: usesID ? hash.id(event.eventID.bytes(in: message)) : .zero,
-        content: hash.content(event.encoded.bytes(in: message), of: user)
+        content: source.contents.isEmpty
+          ? hash.content(event.encoded.bytes(in: message), of: source.user) : source.contents[index]
       )
     }
     pass.sortProblems()
     return PreparedBatch(
-      app: app, message: Array(message), checksum: CRC32C.checksum(message), events: pass.events,
-      problems: pass.problems,
+      app: source.app, message: Array(message), checksum: CRC32C.checksum(message),
+      events: pass.events, problems: pass.problems,
       device: reader.deviceID.isEmpty ? .zero : hash.id(reader.deviceID.bytes(in: message)),
-      sdkVersion: reader.context.text(.sdkVersion), clock: clock, number: reader.batch,
-      isTimed: isTimed)
+      user: source.user, sdkVersion: reader.context.text(.sdkVersion),
+      ownVersions: Self.ownVersions(reader), removals: source.removals, clock: clock,
+      number: reader.batch, isTimed: isTimed)
+  }
+
+  private static func ownVersions(_ reader: BatchReader) -> [OwnVersion] {
+    var versions: [OwnVersion] = []
+    for (index, event) in reader.events.enumerated() where event.hasOwnContext {
+      let version = reader.context(of: event).own?.text(.sdkVersion) ?? .empty
+      if !version.isEmpty { versions.append(OwnVersion(index: index, version: version)) }
+    }
+    return versions
   }
 }
 

@@ -38,6 +38,11 @@ struct KeyedHash: Sendable {
 
   func user(_ openID: UnsafeRawBufferPointer) -> UInt64 { Self.hash(openID, second, first) }
 
+  func user(_ openID: String) -> UInt64 {
+    var copy = openID
+    return copy.withUTF8 { user(UnsafeRawBufferPointer($0)) }
+  }
+
   private static func hash(
     _ bytes: UnsafeRawBufferPointer, _ seed: UInt64, _ factor: UInt64
   ) -> UInt64 {

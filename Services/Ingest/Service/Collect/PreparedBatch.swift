@@ -3,7 +3,7 @@ import Events
 /// A batch that obeys the rules, on its way to the writer: everything that needs no order among batches has been decided.
 struct PreparedBatch: Sendable {
   let app: AppEntry
-  /// The request as it came.
+  /// The request as it came, without what was taken out of it.
   let message: [UInt8]
   /// CRC-32C of `message`.
   let checksum: UInt32
@@ -11,13 +11,26 @@ struct PreparedBatch: Sendable {
   /// Of the events whose fate so far is not `accepted`, in their order.
   let problems: [EventProblem]
   let device: Hash128
+  /// A hash of the batch's `open_id`.
+  let user: UInt64
   /// `sdk_version` of the batch's context.
   let sdkVersion: ByteSlice
+  /// Of the events that have another one in their own context.
+  let ownVersions: [OwnVersion]
+  /// What was taken out of the message.
+  let removals: [Removal]
   let clock: EventClock
   /// `CollectRequest.batch`.
   let number: UInt64
   /// One of the sample whose steps are timed.
   let isTimed: Bool
+}
+
+/// The `sdk_version` of one event of a batch.
+struct OwnVersion: BitwiseCopyable, Sendable {
+  /// Position in the batch.
+  let index: Int
+  let version: ByteSlice
 }
 
 /// One event of a batch. The bytes lie in the batch's message.
@@ -28,7 +41,7 @@ struct PreparedEvent: BitwiseCopyable, Sendable {
   let sequence: UInt64
   /// Of the `event_id`; zero where there is a sequence or no id.
   var id = Hash128.zero
-  /// Of the user and the event's bytes; 0 where the event is rejected.
+  /// Of the user and the event's bytes as they came, whatever was taken out of them; 0 where the event is rejected.
   var content: UInt64 = 0
   /// As the steps before the writer's leave it. An event that they would keep aside is still a duplicate where an earlier
   /// delivery came in: a retry answers as the first.

@@ -20,9 +20,11 @@ struct Directory: Sendable {
   func load() throws {
     let (entries, tokens) = try store.read { connection in
       let types = try Self.types(connection)
-      let entries = try connection.query("SELECT number, app_id FROM app") { row in
+      let entries = try connection.query("SELECT number, app_id, body FROM app") { row in
         AppEntry(
-          appID: row.string(1), number: row.int64(0), types: types[row.int64(0)] ?? FieldTypes())
+          appID: row.string(1), number: row.int64(0),
+          calendar: apps.calendar(try ProtoApp(serializedBytes: row.bytes(2)).timeZone),
+          types: types[row.int64(0)] ?? FieldTypes())
       }
       let tokens = try connection.query("SELECT body FROM token") { row in
         try ProtoTokenRecord(serializedBytes: row.bytes(0))
@@ -84,13 +86,17 @@ struct Directory: Sendable {
     switch creation {
     case .tooMany: throw IngestErrors.full("apps", max: Limits.appsMax)
     case .made(let number):
-      apps.addIfAbsent(AppEntry(appID: app.appID, number: number))
+      apps.addIfAbsent(entry(app, number))
       return app
     case .existed(let stored, let number):
       guard AppRules.same(app, stored) else { throw IngestErrors.appExists(app.appID) }
-      apps.addIfAbsent(AppEntry(appID: app.appID, number: number))
+      apps.addIfAbsent(entry(stored, number))
       return stored
     }
+  }
+
+  private func entry(_ app: ProtoApp, _ number: Int64) -> AppEntry {
+    AppEntry(appID: app.appID, number: number, calendar: apps.calendar(app.timeZone))
   }
 
   private static func row(

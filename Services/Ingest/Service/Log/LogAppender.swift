@@ -9,15 +9,22 @@ final class LogAppender {
   private(set) var payloadBytes: Int64
   private(set) var quarantined: Int
   private let devices: DeviceCache
+  private let ledger: Ledger
   private let figures: PipelineFigures
   /// Of the batch at hand.
   private var fates: [Fate] = []
   private var tally = FateTally()
+  private var sequences = SequenceFigures()
+  /// The same by event, where the events of the batch are of several versions.
+  private var sequencesByEvent: [(index: Int, figures: SequenceFigures)] = []
   /// Of the transaction.
   private var groupTally = FateTally()
 
-  init(_ connection: StoreConnection, cachedDevicesMax: Int, figures: PipelineFigures) throws {
+  init(
+    _ connection: StoreConnection, cachedDevicesMax: Int, ledgerDays: Int, figures: PipelineFigures
+  ) throws {
     self.figures = figures
+    ledger = Ledger(daysKept: ledgerDays)
     let last = try connection.first(
       """
       SELECT first_offset + count, bytes_before + length(payload) FROM log
@@ -42,11 +49,11 @@ final class LogAppender {
     for problem in problems where problem.fate.isQuarantined {
       try keepAside(problem, of: batch, connection)
     }
-    // Whoever counts events in this transaction finds here: the batch, `fates` of its events, and their `tally`.
+    try count(batch, connection)
     groupTally.add(tally)
     let answer = try CollectAnswer.encode(
       accepted: kept + tally[.duplicate], duplicates: tally[.duplicate], number: batch.number,
-      problems: problems)
+      problems: problems, removals: batch.removals)
     steps.lap(.append)
     return answer
   }
@@ -63,11 +70,21 @@ final class LogAppender {
   private func deduplicate(_ batch: PreparedBatch, _ connection: StoreConnection) throws {
     fates.removeAll(keepingCapacity: true)
     tally.removeAll()
+    sequences = SequenceFigures()
+    sequencesByEvent.removeAll(keepingCapacity: true)
     let slot = try slot(of: batch, connection)
-    for event in batch.events {
-      let fate = try fate(of: event, in: batch, slot, connection)
+    // Asked here once more: behind the record that takes consent back no event of the user may follow.
+    let isTaken = batch.app.door.takes(batch.user)
+    for (index, event) in batch.events.enumerated() {
+      var event = event
+      if !isTaken, !event.fate.isRejected { event.fate = .rejected(.noConsent) }
+      var figures = SequenceFigures()
+      let fate = try fate(of: event, in: batch, slot, &figures, connection)
       fates.append(fate)
       tally.count(fate)
+      if figures.isZero { continue }
+      sequences.add(figures)
+      if !batch.ownVersions.isEmpty { sequencesByEvent.append((index, figures)) }
     }
   }
 
@@ -76,11 +93,13 @@ final class LogAppender {
     return try devices.slot(DeviceKey(app: batch.app.number, device: batch.device), connection)
   }
 
+  /// - Parameter figures: what the event's number says about others is added.
   private func fate(
-    of event: PreparedEvent, in batch: PreparedBatch, _ slot: Int32?, _ connection: StoreConnection
+    of event: PreparedEvent, in batch: PreparedBatch, _ slot: Int32?,
+    _ figures: inout SequenceFigures, _ connection: StoreConnection
   ) throws -> Fate {
-    if event.fate.isRejected { return event.fate }
-    if event.sequence > 0, let slot { return fate(ofNumbered: event, slot) }
+    if event.sequence > 0, let slot { return fate(ofNumbered: event, slot, &figures) }
+    if !event.fate.isDeduplicated { return event.fate }
     precondition(event.hasID, "the rules let no event through that has neither number nor id")
     let app = batch.app.number
     let verdict =
@@ -90,24 +109,86 @@ final class LogAppender {
     return switch verdict {
     case .new: event.fate
     case .duplicate: .duplicate
-    case .conflict: .conflict
+    case .conflict: event.fate.isRejected ? event.fate : .conflict
     }
   }
 
-  private func fate(ofNumbered event: PreparedEvent, _ slot: Int32) -> Fate {
+  private func fate(
+    ofNumbered event: PreparedEvent, _ slot: Int32, _ figures: inout SequenceFigures
+  ) -> Fate {
     let window = devices.window(slot)
+    guard event.fate.isDeduplicated else {
+      excuse(event, window, slot, &figures)
+      return event.fate
+    }
     switch window.check(event.sequence, content: event.content) {
     case .new where event.fate == .accepted:
-      window.insert(event.sequence, content: event.content)
+      window.insert(event.sequence, content: event.content, &figures)
       devices.markDirty(slot)
       return .accepted
-    case .new: return event.fate
+    case .new:
+      excuse(event, window, slot, &figures)
+      return event.fate
     case .duplicate: return .duplicate
-    case .conflict: return .conflict
+    case .conflict: return event.fate.isRejected ? event.fate : .conflict
     // Whether it was counted cannot be told: it is kept aside rather than called known and lost.
     case .below: return event.fate == .accepted ? .quarantined(.belowWindow) : event.fate
     }
   }
+
+  /// The event is not kept, but it came: its number is not missing.
+  private func excuse(
+    _ event: PreparedEvent, _ window: DeviceWindow, _ slot: Int32, _ figures: inout SequenceFigures
+  ) {
+    if window.excuse(event.sequence, &figures) { devices.markDirty(slot) }
+  }
+
+  // MARK: Ledger
+
+  /// Counts the batch whose `fates` are known.
+  private func count(_ batch: PreparedBatch, _ connection: StoreConnection) throws {
+    let line = try line(of: batch.sdkVersion, batch, connection)
+    if batch.ownVersions.isEmpty {
+      ledger.count(tally, events: fates.count, in: line)
+      ledger.count(sequences, in: line)
+    } else {
+      try countEach(batch, line, connection)
+    }
+    for removal in batch.removals where isStored(removal.removal.event) {
+      ledger.count(removal.rule, in: line)
+    }
+  }
+
+  private func countEach(
+    _ batch: PreparedBatch, _ line: Ledger.Line, _ connection: StoreConnection
+  ) throws {
+    var own = batch.ownVersions[...]
+    var figures = sequencesByEvent[...]
+    for (index, fate) in fates.enumerated() {
+      let isOwn = own.first?.index == index
+      let target = isOwn ? try self.line(of: own.removeFirst().version, batch, connection) : line
+      ledger.count(fate, in: target)
+      if figures.first?.index == index { ledger.count(figures.removeFirst().figures, in: target) }
+    }
+  }
+
+  private func line(
+    of version: ByteSlice, _ batch: PreparedBatch, _ connection: StoreConnection
+  ) throws -> Ledger.Line {
+    let day = batch.app.calendar.day(at: batch.clock.receivedMilliseconds)
+    return try batch.message.withUnsafeBytes { message in
+      try ledger.line(
+        app: batch.app.number, day: day, version: version.bytes(in: message), connection)
+    }
+  }
+
+  /// Whether an event of the batch is now in the log or kept aside; nil: any of them.
+  private func isStored(_ index: Int?) -> Bool {
+    guard let index else { return fates.contains { $0 == .accepted || $0.isQuarantined } }
+    return fates[index] == .accepted || fates[index].isQuarantined
+  }
+
+  // MARK: Problems
 
   /// Why events are not in the log, by their final fates.
   private func problems(of batch: PreparedBatch) -> [EventProblem] {
@@ -122,7 +203,12 @@ final class LogAppender {
         problems.append(earlier)
       } else {
         let event = batch.events[index]
-        let text: EventProblem.Text = fate == .conflict ? .conflict(event) : .belowWindow(event)
+        let text: EventProblem.Text =
+          switch fate {
+          case .conflict: .conflict(event)
+          case .rejected(.noConsent): .noConsent
+          default: .belowWindow(event)
+          }
         problems.append(EventProblem(index: index, fate: fate, text: text))
       }
     }
@@ -205,7 +291,10 @@ final class LogAppender {
   }
 
   /// Writes what the transaction changed beside the log.
-  func finish(_ connection: StoreConnection) throws { try devices.save(connection) }
+  func finish(_ connection: StoreConnection) throws {
+    try devices.save(connection)
+    try ledger.save(connection)
+  }
 
   // MARK: Quarantine
 

@@ -10,7 +10,7 @@ enum LogSchema {
       CREATE TABLE log(
         first_offset INTEGER PRIMARY KEY,
         app_id TEXT NOT NULL,
-        kind INTEGER NOT NULL,            -- 1 batch, 2 app, 3 token
+        kind INTEGER NOT NULL,            -- RecordKind
         count INTEGER NOT NULL,
         received_ms INTEGER NOT NULL,
         clock_offset_ms INTEGER NOT NULL,
@@ -51,7 +51,37 @@ enum LogSchema {
         request BLOB NOT NULL,            -- an encoded CollectRequest that holds this event only
         PRIMARY KEY(app, reason, identity, content)
       );
-      """)
+      """),
+    Migration(
+      2,
+      """
+      -- What became of events, by day of receipt (days since 1970 in the app's zone) and SDK version.
+      CREATE TABLE ledger(
+        app INTEGER NOT NULL, day INTEGER NOT NULL, version TEXT NOT NULL,
+        figure TEXT NOT NULL,             -- LedgerFigure
+        count INTEGER NOT NULL, PRIMARY KEY(app, day, version, figure)
+      ) WITHOUT ROWID;
+      CREATE TABLE privacy(
+        app INTEGER PRIMARY KEY,
+        body BLOB NOT NULL                -- an encoded PrivacyRules
+      );
+      -- What users agreed to, as it holds now.
+      CREATE TABLE consent(
+        app INTEGER NOT NULL, purpose TEXT NOT NULL, open_id TEXT NOT NULL,
+        state INTEGER NOT NULL,           -- ConsentState
+        changed_ms INTEGER NOT NULL, token_id TEXT NOT NULL, PRIMARY KEY(app, purpose, open_id)
+      ) WITHOUT ROWID;
+      -- How many states there are of each purpose.
+      CREATE TABLE consent_purpose(
+        app INTEGER NOT NULL, purpose TEXT NOT NULL, states INTEGER NOT NULL, PRIMARY KEY(app, purpose)
+      ) WITHOUT ROWID;
+      CREATE TABLE consent_change(
+        app INTEGER NOT NULL, open_id TEXT NOT NULL, purpose TEXT NOT NULL,
+        number INTEGER NOT NULL,          -- 1 for the first change of this purpose
+        state INTEGER NOT NULL, changed_ms INTEGER NOT NULL, token_id TEXT NOT NULL,
+        PRIMARY KEY(app, open_id, purpose, number)
+      ) WITHOUT ROWID;
+      """),
   ]
 }
 
@@ -60,6 +90,7 @@ enum RecordKind: Int64, Sendable {
   case batch = 1
   case app = 2
   case token = 3
+  case consent = 7
 
   /// The number of the body's field in `LogRecord`.
   var bodyField: Int {
@@ -67,6 +98,7 @@ enum RecordKind: Int64, Sendable {
     case .batch: 8
     case .app: 9
     case .token: 10
+    case .consent: 14
     }
   }
 }

@@ -54,14 +54,15 @@ final class LogWriter: Sendable {
 
   init(
     store: Store, logger: Logger, figures: PipelineFigures,
-    cachedDevicesMax: Int = Limits.cachedDevicesMax
+    cachedDevicesMax: Int = Limits.cachedDevicesMax, ledgerDays: Int = Limits.ledgerDays
   ) throws {
     Limits.check()
     self.store = store
     self.logger = logger
     self.figures = figures
     let appender = try store.write {
-      try LogAppender($0, cachedDevicesMax: cachedDevicesMax, figures: figures)
+      try LogAppender(
+        $0, cachedDevicesMax: cachedDevicesMax, ledgerDays: ledgerDays, figures: figures)
     }
     self.appender = Confined(appender)
     head = LogHead(appender.head)

@@ -53,9 +53,9 @@ struct BatchPass {
 
   /// Gives every event that deduplication looks at its hashes.
   @inline(__always)
-  mutating func identify(_ hashes: (BatchEvent) -> (id: Hash128, content: UInt64)) {
-    for index in events.indices where !events[index].fate.isRejected {
-      (events[index].id, events[index].content) = hashes(source[index])
+  mutating func identify(_ hashes: (Int, BatchEvent) -> (id: Hash128, content: UInt64)) {
+    for index in events.indices where events[index].fate.isDeduplicated {
+      (events[index].id, events[index].content) = hashes(index, source[index])
     }
   }
 

@@ -16,6 +16,8 @@ enum EventReason: UInt8, CaseIterable, Sendable {
   case late = 10
   case conflict = 11
   case belowWindow = 12
+  /// The user has not agreed to `analytics`, or not any more.
+  case noConsent = 20
 
   init(_ reason: RuleViolation.Reason) {
     self =
@@ -46,6 +48,7 @@ enum EventReason: UInt8, CaseIterable, Sendable {
     case .late: "late"
     case .conflict: "conflict"
     case .belowWindow: "below_window"
+    case .noConsent: "no_consent"
     }
   }
 }
@@ -75,6 +78,9 @@ struct Fate: Hashable, BitwiseCopyable, Sendable {
   static func quarantined(_ reason: EventReason) -> Fate { Fate(code: 3 << 6 | reason.rawValue) }
 
   var isRejected: Bool { code >> 6 == 2 }
+  /// Whether deduplication looks at the event: the retry of one that is in the log answers as the first, also where the
+  /// event would not be taken any more.
+  var isDeduplicated: Bool { !isRejected || reason == .noConsent }
   /// Kept aside, a conflict included.
   var isQuarantined: Bool { code >> 6 == 3 }
 
@@ -94,6 +100,7 @@ struct Fate: Hashable, BitwiseCopyable, Sendable {
   var step: Step {
     guard let reason else { return self == .accepted ? .append : .deduplicate }
     return switch reason {
+    case .noConsent: .consent
     case .late: .lateness
     case .conflict, .belowWindow: .deduplicate
     case .tooManyFieldNames: .types

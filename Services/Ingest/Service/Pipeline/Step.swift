@@ -9,8 +9,12 @@ enum Step: Int, CaseIterable, Sendable {
   case authorise
   /// What holds for the batch as a whole: number of events, ids, context.
   case limits
+  /// Takes out what the app's rules forbid to store.
+  case privacy
   /// What each event must look like: names, sizes, ranges.
   case names
+  /// Whether the user's events are taken; once more by the writer, where it has changed since.
+  case consent
   /// Each field of an event has the type that the app's field has.
   case types
   /// The one correction of the device's clock.
