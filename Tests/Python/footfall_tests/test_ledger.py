@@ -1,11 +1,13 @@
 """The completeness ledger, from python: what became of events, and what never came."""
 
+import random
+import threading
 import time
 
 import grpc
 
 from . import shop
-from .harness import equal, fails, test, true
+from .harness import equal, fails, test, true, until
 
 CODE = grpc.StatusCode
 APP = "ledger"
@@ -50,6 +52,21 @@ def balanced(figures, what):
     equal(outcomes, figures.received, f"{what}: outcomes of received events")
 
 
+def records(desk):
+    """What the log holds of the desk's app, up to its end now."""
+    token = desk.suite.create_token(["events:read"])
+    stub = desk.messages.ingest_rpc.EventLogStub(desk.suite.channel("ingest", token))
+    head, found = desk.suite.head_offset(), []
+    request = desk.messages.ingest.SubscribeRequest(from_offset=0, subscriber="test")
+    stream = stub.Subscribe(request, timeout=30)
+    for message in stream:
+        found += message.records
+        if found and found[-1].first_offset + found[-1].count >= head:
+            break
+    stream.cancel()
+    return [record for record in found if record.app_id == desk.app]
+
+
 @test("ledger: numbers that were never sent are missing, exactly, and those that come late are not")
 def known_loss(world):
     desk = world.once("ledger desk", lambda: Desk(world))
@@ -61,14 +78,15 @@ def known_loss(world):
     equal((total.received, total.accepted), (95, 95), "received and accepted")
     equal((total.gaps_opened, total.gaps_recovered, total.missing, total.lost), (5, 0, 5, 0), "gaps")
     equal(total.completeness, 95 / 100, "completeness")
-    desk.send([77, 6], device="lossy")
-    desk.send([77], device="lossy")
+    late = desk.request([77, 6], device="lossy")
+    for _ in range(2):
+        equal(desk.collect(late, timeout=10).accepted, 2, "accepted")
     for first in range(101, 1301, 200):
         desk.send(range(first, first + 200), device="lossy")
     answer = desk.ledger()
     total = answer.total
     equal((total.gaps_opened, total.gaps_recovered, total.missing, total.lost), (5, 2, 3, 3), "gaps")
-    equal(total.duplicate, 1, "duplicates")
+    equal(total.duplicate, 2, "duplicates")
     balanced(total, "total")
     true(not answer.complete, "today is not over")
 
@@ -104,6 +122,56 @@ def outcomes(world):
     equal(by_reason(first.rejected), {"bad_name": 4}, "rejected of 2.0")
     equal((second.received, second.accepted, second.duplicate), (4, 1, 3), "of 2.1")
     equal(answer.total.missing, 0, "a number whose event was refused is not missing")
+
+
+class Senders:
+    """Devices that number their events and send each batch until it is answered."""
+
+    def __init__(self, desk, count):
+        self.desk, self.answered, self.sent, self.ended = desk, 0, 0, threading.Event()
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.run, args=(f"d{number}",)) for number in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, device):
+        first = 1
+        while not self.ended.is_set():
+            request = self.desk.request(range(first, first + 10), device=device)
+            while True:
+                try:
+                    answer = self.desk.collect(request, timeout=10, wait_for_ready=True)
+                    break
+                except grpc.RpcError as error:
+                    true(error.code() in (CODE.UNAVAILABLE, CODE.DEADLINE_EXCEEDED), f"{error}")
+            equal(answer.accepted, 10, "accepted")
+            first += 10
+            with self.lock:
+                self.answered, self.sent = self.answered + 1, self.sent + 10
+
+    def stop(self):
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@test("ledger: killed again and again while it writes, it agrees with the log to the event")
+def killed(world):
+    desk = Desk(world, "ledger-killed")
+    ingest, senders, chance = world.suite.processes["ingest"], Senders(desk, 4), random.Random(4)
+    try:
+        for _ in range(10):
+            wanted = senders.answered + chance.randrange(20, 60)
+            until(lambda wanted=wanted: senders.answered >= wanted, what="batches are answered")
+            ingest.kill()
+            ingest.start().wait_listening()
+    finally:
+        senders.stop()
+    total = desk.ledger().total
+    balanced(total, "total")
+    equal((total.accepted, total.missing, total.lost), (senders.sent, 0, 0), "accepted, missing, lost")
+    stored = sum(record.count for record in records(desk) if record.batch)
+    equal(total.accepted, stored, "events in the log")
 
 
 @test("ledger: refusals name the field, and a token sees its own app only")

@@ -7,9 +7,9 @@ import threading
 import grpc
 
 from . import shop
-from .harness import equal, fails, test, true
+from .harness import equal, fails, test, true, until
 from .suite import connect
-from .test_ledger import Desk, by_reason
+from .test_ledger import Desk, by_reason, records
 
 CODE = grpc.StatusCode
 
@@ -31,33 +31,19 @@ def set_rules(desk, **rules):
     return desk.suite.privacy().SetPrivacyRules(request, timeout=10)
 
 
-def records(desk, from_offset=0):
-    """What the log holds of the desk's app, up to its end now."""
-    token = desk.suite.create_token(["events:read"])
-    stub = desk.messages.ingest_rpc.EventLogStub(desk.suite.channel("ingest", token))
-    head, found = desk.suite.head_offset(), []
-    request = desk.messages.ingest.SubscribeRequest(from_offset=from_offset, subscriber="test")
-    stream = stub.Subscribe(request, timeout=30)
-    for message in stream:
-        found += message.records
-        if not found or found[-1].first_offset + found[-1].count >= head:
-            break
-    stream.cancel()
-    return [record for record in found if record.app_id == desk.app]
-
-
 @test("privacy: a user who takes consent back is refused by index, and is taken again once it is given")
 def consent(world):
     desk = Desk(world, "consent")
     m = world.messages.privacy
-    equal(desk.send([1, 2]).accepted, 2, "accepted")
+    first = desk.request([1, 2])
+    equal(desk.collect(first, timeout=10).accepted, 2, "accepted")
     answer = set_consent(desk, m.CONSENT_STATE_WITHDRAWN)
     equal((answer.purpose, answer.state), ("analytics", m.CONSENT_STATE_WITHDRAWN), "the state")
     refused = desk.send([3, 4])
     equal(refused.accepted, 0, "accepted")
     equal([(one.index, one.field, one.reason) for one in refused.rejected],
           [(0, "context.open_id", "no_consent"), (1, "context.open_id", "no_consent")], "rejected")
-    again = desk.send([1, 2])
+    again = desk.collect(first, timeout=10)
     equal((again.accepted, again.duplicates), (2, 2), "the retry of what is in the log")
     equal(desk.send([1], user="other", device="other").accepted, 1, "another user's")
     set_consent(desk, m.CONSENT_STATE_GRANTED)
@@ -237,6 +223,7 @@ def no_address(world):
     relay.close()
     files = [path for path in world.suite.folder.rglob("*") if path.is_file()]
     true(any(path.name == "ingest.sqlite" for path in files), "the log is among the files")
+    until(lambda: "peer=p-" in world.suite.processes["ingest"].log_tail(), what="a line about the caller is in the log")
     for path in files:
         content = pathlib.Path(path).read_bytes()
         for form in (address.encode(), socket.inet_aton(address)):

@@ -200,6 +200,8 @@ extension ProtoCompletenessFigures {
         "seed \(seed), \(row.refDate) \(row.sdkVersion)")
     }
     #expect(answer.rows.count == deliveries.outcomes.count)
+    let stored = try await fixture.batches().reduce(0) { $0 + $1.events.count }
+    #expect(answer.total.accepted == UInt64(stored), "seed \(seed)")
     #expect(answer.total.missing == deliveries.missing, "seed \(seed)")
     #expect(answer.total.lost == deliveries.lost, "seed \(seed)")
     #expect(deliveries.lost > 0, "seed \(seed): nothing was lost, so nothing was shown")

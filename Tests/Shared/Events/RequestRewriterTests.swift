@@ -88,6 +88,49 @@ import Testing
     #expect(read.batch == 9)
   }
 
+  /// Whatever a reader takes, broken or not, can be written anew, and is read with as many events and without the values.
+  @Test func `messages that were damaged are written anew where they can be read at all`() throws {
+    var random = SeededRandom(seed: 5)
+    let reader = BatchReader()
+    var read = 0
+    for _ in 0..<5_000 {
+      var bytes: [UInt8] = try request(&random).serializedBytes()
+      for _ in 0..<1 + random.below(4) {
+        bytes[random.below(bytes.count)] = UInt8(truncatingIfNeeded: random.next())
+      }
+      let removals = bytes.withUnsafeBytes { message -> [FieldRemoval]? in
+        guard (try? reader.read(message)) != nil, reader.eventCount <= 1_000 else { return nil }
+        return Self.everything(reader)
+      }
+      guard let removals else { continue }
+      read += 1
+      let events = reader.events.count
+      let rewritten = try bytes.withUnsafeBytes {
+        try RequestRewriter.rewrite($0, removing: removals)
+      }
+      try rewritten.withUnsafeBytes { try reader.read($0) }
+      #expect(reader.events.count == events)
+      #expect(Self.everything(reader).isEmpty)
+    }
+    #expect(read > 1_000)
+  }
+
+  /// All fields, pages and cities of a message.
+  private static func everything(_ reader: BatchReader) -> [FieldRemoval] {
+    var removals: [FieldRemoval] = []
+    if !reader.context.text(.city).isEmpty {
+      removals.append(FieldRemoval(event: nil, place: .context(.city)))
+    }
+    for (index, event) in reader.events.enumerated() {
+      if !event.pagePath.isEmpty { removals.append(FieldRemoval(event: index, place: .page)) }
+      if let own = reader.context(of: event).own, !own.text(.city).isEmpty {
+        removals.append(FieldRemoval(event: index, place: .context(.city)))
+      }
+      removals += reader.fields(of: event).indices.map { FieldRemoval(event: index, place: .field($0)) }
+    }
+    return removals
+  }
+
   @Test func `bytes that are no request are refused`() {
     let bytes: [UInt8] = [3 << 3 | 2, 200]
     #expect(throws: WireError.self) {

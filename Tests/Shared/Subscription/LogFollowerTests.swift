@@ -201,6 +201,21 @@ private let bearerMethod = MethodDescriptor(
     #expect(error?.code == .unauthenticated)
   }
 
+  @Test func changes_of_consent_are_passed_by() async throws {
+    var writer = try writer()
+    var consent = ProtoConsentRecord()
+    consent.appID = "shop"
+    consent.openID = "u"
+    consent.purpose = "analytics"
+    consent.state = .withdrawn
+    try writer.consent(consent)
+    try writer.batch(1)
+    let store = try openStore()
+    let consumer = CountingConsumer()
+    await follow(try follower(FakeLog(records: writer.records), store, consumer), consumer, to: 9)
+    #expect(try seen(store) == [1, 2, 3, 4, 5, 6, 8])
+  }
+
   private func authorize(_ tokens: TokenTable, _ secret: TokenSecret) throws -> Principal {
     try Array("Bearer \(secret.text)".utf8).withUnsafeBytes {
       try tokens.authorize(bearerMethod, authorization: $0)

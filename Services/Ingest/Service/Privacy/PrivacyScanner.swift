@@ -1,17 +1,17 @@
-import Events
+package import Events
 
 /// A value that is taken out of a batch, and why.
-struct Removal: Sendable {
-  let removal: FieldRemoval
-  let rule: PrivacyRule
+package struct Removal: Sendable {
+  package let removal: FieldRemoval
+  package let rule: PrivacyRule
   /// As the sender knows it: `fields.mobile`, `page_path`, `context.city`.
-  let path: String
+  package let path: String
 }
 
 /// Finds what an app's rules take out of a batch. Allocates nothing unless there is something.
 ///
 /// Cost: a few ns per field where only names are denied, 1 ns per byte of text where patterns are looked for.
-struct PrivacyScanner: Sendable {
+package struct PrivacyScanner: Sendable {
   private let names: Set<FieldName>
   /// A bit for each length, first and last byte of a denied name: most names are told apart without hashing them.
   private let nameSigns: UInt64
@@ -22,7 +22,7 @@ struct PrivacyScanner: Sendable {
   private let matcher: PatternMatcher
 
   /// - Parameter denied: names of custom fields and of `ContextField`; each obeys the rule of names.
-  init(denied: [String], removesOversize: Bool, matcher: PatternMatcher) {
+  package init(denied: [String], removesOversize: Bool, matcher: PatternMatcher) {
     var names: Set<FieldName> = []
     var signs: UInt64 = 0
     for name in denied {
@@ -51,7 +51,7 @@ struct PrivacyScanner: Sendable {
   }
 
   /// What is to be taken out: of the batch's context first, then of the events in their order.
-  func removals(_ reader: BatchReader, _ message: UnsafeRawBufferPointer) -> [Removal] {
+  package func removals(_ reader: BatchReader, _ message: UnsafeRawBufferPointer) -> [Removal] {
     var found: [Removal] = []
     scan(reader.context, nil, message, &found)
     for (index, event) in reader.events.enumerated() {
