@@ -80,6 +80,8 @@ final class LogApplier: Sendable {
     case .token(let bytes): try apply(token: bytes, record, transaction.connection)
     // Nothing here is counted by consent yet: looked at, so that a damaged record is found out, and passed by.
     case .consent(let bytes): _ = try Self.decoded(bytes, record) as ProtoConsentRecord
+    // Nobody needs the plan yet; a damaged record is a fault all the same.
+    case .plan(let bytes): _ = try Self.decoded(bytes, record) as ProtoPlanRecord
     }
     transaction.position.nextOffset = offset + UInt64(record.count)
     transaction.position.lastReceivedMilliseconds = record.receivedMs

@@ -14,7 +14,10 @@ package final class IngestCore: Sendable {
   let directory: Directory
   let privacy: PrivacyRegister
   private let apps: AppRegistry
+  package let plans: EventManagement
   let reader: LogReader
+  /// Of WatchTest.
+  let watchers = WatcherCount()
   let subscribers = SubscriberList()
   let pipeline = PipelineFigures()
   private let failures: AsyncStream<StoreError>
@@ -54,7 +57,10 @@ package final class IngestCore: Sendable {
     let hash = KeyedHash(key: try Self.hashKey(store))
     collector = Collector(apps: apps, hash: hash, figures: pipeline)
     privacy = try PrivacyRegister(writer: writer, store: store, apps: apps, hash: hash)
-    directory = Directory(writer: writer, store: store, apps: apps, onToken: onToken)
+    directory = Directory(
+      writer: writer, store: store, apps: apps, hash: hash, seenBudget: SeenBudget(),
+      onToken: onToken)
+    plans = EventManagement(writer: writer, store: store, apps: apps)
     reader = LogReader(store: store)
     try directory.load()
     try privacy.load()
@@ -100,6 +106,7 @@ package final class IngestCore: Sendable {
   /// Subscriptions end from now on.
   package func drain() {
     draining.store(true, ordering: .releasing)
+    for app in directory.apps.all { app.tracking.feed.close() }
     writer.head.tick()
   }
 

@@ -18,7 +18,7 @@ package final class IngestService: IngestHandlers {
   package var services: [any ServiceHandlers] {
     [
       self, EventLogService(core: core), CompletenessService(core: core, now: now),
-      PrivacyService(core: core, now: now),
+      PrivacyService(core: core, now: now), EventManagementService(core: core, now: now),
     ]
   }
 

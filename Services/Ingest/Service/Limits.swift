@@ -56,7 +56,57 @@ enum Limits {
   /// What an app's lateness bound may be, ms: an hour to 400 days.
   static let latenessMilliseconds: ClosedRange<Int64> = 3_600_000...34_560_000_000
 
+  /// The tracking plan of an app.
+  enum Plan {
+    /// Events of an app's plan, archived ones included.
+    static let eventsMax = 2_000
+    static let pagesMax = 2_000
+    /// Unicode scalars.
+    static let chineseNameMax = 32
+    static let descriptionBytesMax = 1_024
+    static let fieldDescriptionBytesMax = 256
+    /// An event cannot have more fields than can be sent.
+    static let fieldsMax = EventLimits.fieldsPerEventMax
+    static let actionsMax = 10
+    static let elementBytesMax = 256
+    static let dataPathBytesMax = 256
+    static let testUsersMax = 20
+    /// Of one answer.
+    static let violationsMax = 1_000
+    /// Of one error's message.
+    static let violationsToldMax = 10
+    /// Changes that are kept of each event.
+    static let historyMax = 1_000
+    static let historyPageMax = 100
+    static let historyPageDefault = 20
+    /// Lines that say what a change changed.
+    static let detailsMax = 100
+    static let listPageMax = 200
+    static let listPageDefault = 50
+    static let searchBytesMax = 128
+    /// A plan as text.
+    static let documentBytesMax = 4 << 20
+
+    /// Names that an app's events are counted under, beside those of its plan; what is sent under more is counted as `other`.
+    static let seenNamesMax = 4_000
+    /// Combinations of a name and fields that an app's events are counted by, about 150 bytes each.
+    static let seenShapesMax = 4_000
+    /// The same of all apps.
+    static let seenShapesOfAllMax = 200_000
+    /// What was counted is written down this often; after a crash the rest is counted again from the log.
+    static let seenSavedMilliseconds: Int64 = 1_000
+
+    /// Observations of test users that are kept of each app, for those who begin to watch.
+    static let observationsMax = 256
+    /// Observations of one batch.
+    static let observationsPerBatchMax = 100
+    static let observedTextBytesMax = 256
+    /// Calls of WatchTest at once.
+    static let watchersMax = 64
+  }
+
   static func check() {
+    precondition(Plan.observationsPerBatchMax <= Plan.observationsMax)
     precondition(groupBatchesMax < cachedDevicesMax, "a group's devices must stay in memory")
     precondition(EventLimits.requestBytesMax < groupBytesMax)
     precondition(groupBytesMax < queuedBytesMax && groupBatchesMax <= queuedBatchesMax)

@@ -187,7 +187,8 @@ package nonisolated struct ProtoToken: Sendable {
   /// The app that the token speaks for; empty: any app, which the caller then names.
   package var appID: String = String()
 
-  /// ingest:write ingest:import profile:read profile:write profile:erase query:read live:read events:read admin
+  /// ingest:write ingest:import plan:read plan:write profile:read profile:write profile:erase query:read live:read events:read
+  /// admin
   package var scopes: [String] = []
 
   /// What it is for. At most 128 bytes.
@@ -738,7 +739,7 @@ package nonisolated struct ProtoSubscribeResponse: Sendable {
   package init() {}
 }
 
-/// One batch of the log, or a change of an app or a token. Offsets have no gaps: a record covers
+/// One batch of the log, or a change of an app, a token or a plan. Offsets have no gaps: a record covers
 /// [first_offset, first_offset + count).
 package nonisolated struct ProtoLogRecord: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -792,6 +793,15 @@ package nonisolated struct ProtoLogRecord: Sendable {
     set {body = .token(newValue)}
   }
 
+  /// An encoded PlanRecord.
+  package var plan: Data {
+    get {
+      if case .plan(let v)? = body {return v}
+      return Data()
+    }
+    set {body = .plan(newValue)}
+  }
+
   /// An encoded ConsentRecord.
   package var consent: Data {
     get {
@@ -810,6 +820,8 @@ package nonisolated struct ProtoLogRecord: Sendable {
     case app(Data)
     /// An encoded TokenRecord.
     case token(Data)
+    /// An encoded PlanRecord.
+    case plan(Data)
     /// An encoded ConsentRecord.
     case consent(Data)
 
@@ -2088,7 +2100,7 @@ nonisolated extension ProtoSubscribeResponse: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LogRecord"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0\u{2}\u{4}consent\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0\u{1}plan\0\u{2}\u{3}consent\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2125,6 +2137,14 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
         if let v = v {
           if self.body != nil {try decoder.handleConflictingOneOf()}
           self.body = .token(v)
+        }
+      }()
+      case 11: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.body != nil {try decoder.handleConflictingOneOf()}
+          self.body = .plan(v)
         }
       }()
       case 14: try {
@@ -2178,6 +2198,10 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
     case .token?: try {
       guard case .token(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularBytesField(value: v, fieldNumber: 10)
+    }()
+    case .plan?: try {
+      guard case .plan(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 11)
     }()
     case .consent?: try {
       guard case .consent(let v)? = self.body else { preconditionFailure() }

@@ -3,6 +3,9 @@ package enum Scope {
   package static let admin = "admin"
   package static let ingestWrite = "ingest:write"
   package static let ingestImport = "ingest:import"
+  /// Event management and the tracking plan of an app.
+  package static let planRead = "plan:read"
+  package static let planWrite = "plan:write"
   package static let profileRead = "profile:read"
   package static let profileWrite = "profile:write"
   package static let profileErase = "profile:erase"
@@ -12,7 +15,7 @@ package enum Scope {
 
   /// Every scope, in the order of the documents. `admin` holds all others.
   package static let all = [
-    ingestWrite, ingestImport, profileRead, profileWrite, profileErase, queryRead, liveRead,
-    eventsRead, admin,
+    ingestWrite, ingestImport, planRead, planWrite, profileRead, profileWrite, profileErase,
+    queryRead, liveRead, eventsRead, admin,
   ]
 }

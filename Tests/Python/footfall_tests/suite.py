@@ -48,6 +48,7 @@ class Messages:
             "ingest": "ingest.v1.ingest",
             "ledger": "ingest.v1.ledger",
             "privacy": "ingest.v1.privacy",
+            "plan": "ingest.v1.plan",
             "profile": "profile.v1.profile",
             "query": "query.v1.query",
             "live": "live.v1.live",
@@ -223,6 +224,9 @@ class Suite:
 
     def privacy(self, token=None):
         return self.messages.privacy_rpc.PrivacyStub(self.channel("ingest", token or self.admin_token))
+
+    def events(self, token=None):
+        return self.messages.plan_rpc.EventManagementStub(self.channel("ingest", token or self.admin_token))
 
     def query(self, token):
         return self.messages.query_rpc.QueryStub(self.channel("query", token))

@@ -103,6 +103,10 @@ struct LogWriter {
     append(.consent(try record.serializedBytes()), count: 1, appID: record.appID)
   }
 
+  mutating func plan(_ record: ProtoPlanRecord) throws {
+    append(.plan(try record.serializedBytes()), count: 1, appID: "shop")
+  }
+
   /// A batch of events `e0`, `e1` ...
   mutating func batch(_ count: Int, appID: String = "shop") throws {
     var request = ProtoCollectRequest()
@@ -124,7 +128,7 @@ struct LogWriter {
     record.receivedMs = 1_700_000_000_000 + Int64(head)
     record.body = body
     switch body {
-    case .batch(let bytes), .app(let bytes), .token(let bytes), .consent(let bytes):
+    case .batch(let bytes), .app(let bytes), .token(let bytes), .consent(let bytes), .plan(let bytes):
       record.checksum = CRC32C.checksum(Array(bytes))
     }
     records.append(record)

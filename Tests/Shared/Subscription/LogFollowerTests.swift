@@ -239,6 +239,18 @@ private let bearerMethod = MethodDescriptor(
     #expect(consumer.apps == ["shop", "cafe"])
   }
 
+  @Test func a_change_of_a_plan_is_passed_by() async throws {
+    var writer = try writer()
+    var record = ProtoPlanRecord()
+    record.event.definition.name = "buy"
+    try writer.plan(record)
+    try writer.batch(2)
+    let store = try openStore()
+    let consumer = CountingConsumer()
+    await follow(try follower(FakeLog(records: writer.records), store, consumer), consumer, to: 10)
+    #expect(try seen(store) == [1, 2, 3, 4, 5, 6, 8, 9])
+  }
+
   @Test func a_store_that_is_lost_ends_the_run() async throws {
     var writer = LogWriter()
     try writer.app("shop")

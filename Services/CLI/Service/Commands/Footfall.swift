@@ -11,8 +11,9 @@ package struct Footfall: AsyncParsableCommand {
       arguments. Exit codes: 0 done, 1 failed, 64 wrong call.
       """,
     subcommands: [
-      AppCommand.self, TokenCommand.self, ImportCommand.self, SendCommand.self, TrendCommand.self,
-      FunnelCommand.self, LiveCommand.self, LedgerCommand.self, ProfileCommand.self, PortraitCommand.self,
+      AppCommand.self, TokenCommand.self, EventCommand.self, PlanCommand.self, ImportCommand.self,
+      SendCommand.self, TrendCommand.self, FunnelCommand.self, LiveCommand.self, LedgerCommand.self,
+      ProfileCommand.self, PortraitCommand.self,
       HealthCommand.self, DemoCommand.self,
     ])
 

@@ -10,14 +10,20 @@ final class AppEntry: Sendable {
   let calendar: AppCalendar
   let door = AppDoor()
   let types: Mutex<FieldTypes>
+  /// Its plan, and what it sends.
+  let tracking: AppTracking
   /// Whether `types` holds what is not written down. Set under the lock of `types`, before a batch that relies on a
   /// new type can reach the writer.
   let hasUnsavedTypes = Atomic<Bool>(false)
 
-  init(appID: String, number: Int64, calendar: AppCalendar, types: FieldTypes = FieldTypes()) {
+  init(
+    appID: String, number: Int64, calendar: AppCalendar, types: FieldTypes = FieldTypes(),
+    tracking: AppTracking
+  ) {
     self.appID = appID
     self.number = number
     self.calendar = calendar
+    self.tracking = tracking
     self.types = Mutex(types)
   }
 }
@@ -50,6 +56,8 @@ final class AppRegistry: Sendable {
       return made
     }
   }
+
+  var all: [AppEntry] { entries.withLock { Array($0.values) } }
 
   var count: Int { entries.withLock { $0.count } }
 }

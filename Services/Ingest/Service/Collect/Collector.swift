@@ -154,6 +154,8 @@ final class Collector: Sendable {
     steps.lap(.names)
     if !app.door.takes(source.user) { pass.check { _ in .reject(.noConsent, .noConsent) } }
     steps.lap(.consent)
+    let isOfTestUser = PlanStep.run(&pass, reader, message, app.tracking)
+    steps.lap(.plan)
     let hasNewFields = checkTypes(&pass, reader, message, app)
     steps.lap(.types)
     let clock = EventClock(
@@ -169,7 +171,8 @@ final class Collector: Sendable {
       takeInTypes(&pass, reader, message, app)
       steps.lap(.types)
     }
-    return batch(&pass, source, clock, isTimed: steps.isTimed)
+    return batch(
+      &pass, source, clock, isOfTestUser: isOfTestUser, isTimed: steps.isTimed)
   }
 
   /// - Returns: whether an event has a field that the app did not have.
@@ -213,7 +216,7 @@ final class Collector: Sendable {
   }
 
   private func batch(
-    _ pass: inout BatchPass, _ source: Source, _ clock: EventClock, isTimed: Bool
+    _ pass: inout BatchPass, _ source: Source, _ clock: EventClock, isOfTestUser: Bool, isTimed: Bool
   ) -> PreparedBatch {
     let (reader, message) = (source.reader, source.message)
     pass.identify { index, event in
@@ -231,7 +234,7 @@ final class Collector: Sendable {
       device: reader.deviceID.isEmpty ? .zero : hash.id(reader.deviceID.bytes(in: message)),
       user: source.user, sdkVersion: reader.context.text(.sdkVersion),
       ownVersions: Self.ownVersions(reader), removals: source.removals, clock: clock,
-      number: reader.batch, isTimed: isTimed)
+      number: reader.batch, isOfTestUser: isOfTestUser, isTimed: isTimed)
   }
 
   private static func ownVersions(_ reader: BatchReader) -> [OwnVersion] {

@@ -45,6 +45,11 @@ struct FieldTypes: Sendable {
   /// From the store.
   mutating func restore(_ name: FieldName, _ kind: BatchField.Kind) { kinds[name] = kind }
 
+  var count: Int { kinds.count }
+
+  /// nil: not decided.
+  func kind(of name: FieldName) -> BatchField.Kind? { kinds[name] }
+
   /// How the fields of an event stand to those of the app.
   enum Standing {
     case known
@@ -89,7 +94,8 @@ struct FieldTypes: Sendable {
     return nil
   }
 
-  private mutating func decide(_ name: FieldName, _ kind: BatchField.Kind) {
+  /// Nothing where the type is decided already.
+  mutating func decide(_ name: FieldName, _ kind: BatchField.Kind) {
     guard kinds[name] == nil else { return }
     kinds[name] = kind
     unsaved.append((name, kind))

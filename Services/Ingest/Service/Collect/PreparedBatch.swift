@@ -22,6 +22,8 @@ struct PreparedBatch: Sendable {
   let clock: EventClock
   /// `CollectRequest.batch`.
   let number: UInt64
+  /// Its user tests events of the plan: what becomes of the batch is shown.
+  let isOfTestUser: Bool
   /// One of the sample whose steps are timed.
   let isTimed: Bool
 }
@@ -46,6 +48,8 @@ struct PreparedEvent: BitwiseCopyable, Sendable {
   /// As the steps before the writer's leave it. An event that they would keep aside is still a duplicate where an earlier
   /// delivery came in: a retry answers as the first.
   var fate = Fate.accepted
+  /// Of the app's `SeenShapes`; meaningless where a step before `plan` has refused the event.
+  var shape = SeenShapes.other
 
   var hasID: Bool { id != .zero }
 }

@@ -11,6 +11,9 @@ struct Directory: Sendable {
   let writer: LogWriter
   let store: Store
   let apps: AppRegistry
+  let hash: KeyedHash
+  /// What all apps together may count shapes of events by.
+  let seenBudget: SeenBudget
   /// Told of every token, at the start and at each change once that is durable.
   let onToken: @Sendable (ProtoTokenRecord) -> Void
 
@@ -24,7 +27,8 @@ struct Directory: Sendable {
         AppEntry(
           appID: row.string(1), number: row.int64(0),
           calendar: apps.calendar(try ProtoApp(serializedBytes: row.bytes(2)).timeZone),
-          types: types[row.int64(0)] ?? FieldTypes())
+          types: types[row.int64(0)] ?? FieldTypes(),
+          tracking: try tracking(row.int64(0), connection))
       }
       let tokens = try connection.query("SELECT body FROM token") { row in
         try ProtoTokenRecord(serializedBytes: row.bytes(0))
@@ -32,7 +36,16 @@ struct Directory: Sendable {
       return (entries, tokens)
     }
     for entry in entries { apps.add(entry) }
+    let head = writer.head.value
+    try store.write { try SeenStore.restore(entries, head: head, $0) }
     for token in tokens { onToken(token) }
+  }
+
+  private func tracking(_ app: Int64, _ connection: StoreConnection) throws -> AppTracking {
+    let rows = PlanRows(connection, app: app)
+    let snapshot = PlanSnapshot(try rows.plan(), try rows.events(), number: 1, hash: hash)
+    return AppTracking(
+      snapshot: snapshot, seen: SeenShapes(hash: hash, budget: seenBudget), hash: hash)
   }
 
   private static func types(_ connection: StoreConnection) throws -> [Int64: FieldTypes] {
@@ -96,7 +109,9 @@ struct Directory: Sendable {
   }
 
   private func entry(_ app: ProtoApp, _ number: Int64) -> AppEntry {
-    AppEntry(appID: app.appID, number: number, calendar: apps.calendar(app.timeZone))
+    AppEntry(
+      appID: app.appID, number: number, calendar: apps.calendar(app.timeZone),
+      tracking: AppTracking(hash: hash, budget: seenBudget))
   }
 
   private static func row(

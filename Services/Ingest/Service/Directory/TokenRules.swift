@@ -5,7 +5,8 @@ import ServiceKit
 
 /// What a token may be, and how one is made.
 enum TokenRules {
-  /// Scopes that reach beyond one app.
+  /// Scopes that reach beyond one app. Those of the tracking plan do not: a token that keeps the events of one app, in a
+  /// pipeline for instance, must not be able to touch another, and `admin` cannot be bound to an app.
   private static let wideScopes: Set<String> = [Scope.admin, Scope.eventsRead]
 
   /// - Throws: INVALID_ARGUMENT that names the field.

@@ -19,6 +19,11 @@ final class LogAppender {
   private var sequencesByEvent: [(index: Int, figures: SequenceFigures)] = []
   /// Of the transaction.
   private var groupTally = FateTally()
+  private let seen = SeenCounter()
+  private var headBefore: UInt64 = 0
+  private var undo: [() -> Void] = []
+  /// Of the transaction: batches of test users, and what became of their events.
+  private var observed: [(PreparedBatch, [Fate], [EventProblem])] = []
 
   init(
     _ connection: StoreConnection, cachedDevicesMax: Int, ledgerDays: Int, figures: PipelineFigures
@@ -50,6 +55,8 @@ final class LogAppender {
       try keepAside(problem, of: batch, connection)
     }
     try count(batch, connection)
+    if kept > 0 { countSeen(batch) }
+    if batch.isOfTestUser { observed.append((batch, fates, problems)) }
     groupTally.add(tally)
     let answer = try CollectAnswer.encode(
       accepted: kept + tally[.duplicate], duplicates: tally[.duplicate], number: batch.number,
@@ -62,6 +69,41 @@ final class LogAppender {
   func takeTally() -> FateTally {
     defer { groupTally.removeAll() }
     return groupTally
+  }
+
+  /// Before the first job of a transaction.
+  func begin() {
+    headBefore = head
+    undo.removeAll()
+  }
+
+  /// The transaction was taken back.
+  func rollBack() {
+    seen.rollBack()
+    observed.removeAll()
+    for action in undo.reversed() { action() }
+    undo.removeAll()
+  }
+
+  /// What to take back in memory where the transaction that runs is taken back.
+  func onRollBack(_ action: @escaping () -> Void) { undo.append(action) }
+
+  /// The transaction is on disk.
+  ///
+  /// - Returns: batches of test users, to be shown once they are answered.
+  func didCommit() -> [(PreparedBatch, [Fate], [EventProblem])] {
+    seen.commit()
+    defer { observed.removeAll() }
+    return observed
+  }
+
+  private func countSeen(_ batch: PreparedBatch) {
+    let received = batch.clock.receivedMilliseconds
+    seen.count(batch.app) { seen in
+      for (index, fate) in fates.enumerated() where fate == .accepted {
+        seen.countAccepted(batch.events[index].shape, received: received)
+      }
+    }
   }
 
   // MARK: Deduplication
@@ -278,7 +320,8 @@ final class LogAppender {
     return bytes
   }
 
-  private func saveTypes(_ app: AppEntry, _ connection: StoreConnection) throws {
+  /// Writes down the types of fields that were decided since the last time.
+  func saveTypes(_ app: AppEntry, _ connection: StoreConnection) throws {
     let unsaved = app.types.withLock { types in
       app.hasUnsavedTypes.store(false, ordering: .relaxed)
       return types.takeUnsaved()
@@ -294,6 +337,7 @@ final class LogAppender {
   func finish(_ connection: StoreConnection) throws {
     try devices.save(connection)
     try ledger.save(connection)
+    try seen.save(head: headBefore, connection)
   }
 
   // MARK: Quarantine
@@ -311,6 +355,10 @@ final class LogAppender {
         .blob(Self.request(of: batch) { $0 == problem.index }),
       ])
     quarantined += connection.changes
+    guard problem.fate == .quarantined(.unregistered), connection.changes > 0 else { return }
+    seen.count(batch.app) { seen in
+      seen.countQuarantined(event.shape, received: batch.clock.receivedMilliseconds)
+    }
   }
 
   /// What tells one event from another: its device and number, or its id.

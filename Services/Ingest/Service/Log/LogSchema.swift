@@ -82,6 +82,34 @@ enum LogSchema {
         PRIMARY KEY(app, open_id, purpose, number)
       ) WITHOUT ROWID;
       """),
+    Migration(
+      3,
+      """
+      -- The tracking plan: per app its mode, its pages and the version of what SDKs carry out.
+      CREATE TABLE plan(app INTEGER PRIMARY KEY, body BLOB NOT NULL);     -- an encoded AppPlan
+      CREATE TABLE plan_event(
+        app INTEGER NOT NULL, name TEXT NOT NULL, chinese_name TEXT NOT NULL,
+        body BLOB NOT NULL,               -- an encoded PlannedEvent
+        PRIMARY KEY(app, name), UNIQUE(app, chinese_name)
+      );
+      -- What was done to an event: the last ones of each.
+      CREATE TABLE plan_change(
+        app INTEGER NOT NULL, name TEXT NOT NULL, revision INTEGER NOT NULL,
+        body BLOB NOT NULL,               -- an encoded EventChange
+        PRIMARY KEY(app, name, revision)
+      );
+      -- The content that passed CheckFields last under a name, as SHA-256.
+      CREATE TABLE plan_check(
+        app INTEGER NOT NULL, name TEXT NOT NULL, fingerprint BLOB NOT NULL, checked_ms INTEGER NOT NULL,
+        PRIMARY KEY(app, name)
+      ) WITHOUT ROWID;
+      -- Events by name and fields (sorted, a space between; *: not looked at).
+      CREATE TABLE plan_seen(
+        app INTEGER NOT NULL, name TEXT NOT NULL, fields TEXT NOT NULL, events INTEGER NOT NULL,
+        quarantined INTEGER NOT NULL, first_seen_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL,
+        PRIMARY KEY(app, name, fields)
+      ) WITHOUT ROWID;
+      """),
   ]
 }
 
@@ -90,6 +118,7 @@ enum RecordKind: Int64, Sendable {
   case batch = 1
   case app = 2
   case token = 3
+  case plan = 4
   case consent = 7
 
   /// The number of the body's field in `LogRecord`.
@@ -98,6 +127,7 @@ enum RecordKind: Int64, Sendable {
     case .batch: 8
     case .app: 9
     case .token: 10
+    case .plan: 11
     case .consent: 14
     }
   }

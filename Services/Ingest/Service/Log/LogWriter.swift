@@ -201,6 +201,7 @@ final class LogWriter: Sendable {
     let appender = appender.value
     var answers: [[UInt8]] = []
     answers.reserveCapacity(group.count)
+    appender.begin()
     var steps = StepClock(figures, isTimed: true)
     do {
       try store.write(checkpoint: false) { connection in
@@ -229,8 +230,10 @@ final class LogWriter: Sendable {
     // First the head, then the answers: who has an answer reads its own events.
     head.advance(to: appender.head)
     figures.add(appender.takeTally())
+    let observed = appender.didCommit()
     answer(group, answers)
     steps.lap(.answer)
+    for (batch, fates, problems) in observed { TestObserver.show(batch, fates, problems) }
     // After the answers: nobody waits for a checkpoint.
     store.checkpointIfDue()
   }

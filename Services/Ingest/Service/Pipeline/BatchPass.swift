@@ -46,6 +46,20 @@ struct BatchPass {
     }
   }
 
+  /// The same, where the step also finds by which shape an event is counted (`SeenShapes`).
+  @inline(__always)
+  mutating func register(_ judge: (BatchEvent) -> (shape: UInt32, verdict: Verdict)) {
+    for index in events.indices where events[index].fate == .accepted {
+      let (shape, verdict) = judge(source[index])
+      events[index].shape = shape
+      switch verdict {
+      case .keep: continue
+      case .reject(let reason, let text): settle(index, .rejected(reason), text)
+      case .quarantine(let reason, let text): settle(index, .quarantined(reason), text)
+      }
+    }
+  }
+
   private mutating func settle(_ index: Int, _ fate: Fate, _ text: EventProblem.Text) {
     events[index].fate = fate
     problems.append(EventProblem(index: index, fate: fate, text: text))

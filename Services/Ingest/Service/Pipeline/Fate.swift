@@ -16,6 +16,8 @@ enum EventReason: UInt8, CaseIterable, Sendable {
   case late = 10
   case conflict = 11
   case belowWindow = 12
+  /// No published definition has the name, and the app's plan is strict.
+  case unregistered = 13
   /// The user has not agreed to `analytics`, or not any more.
   case noConsent = 20
 
@@ -48,6 +50,7 @@ enum EventReason: UInt8, CaseIterable, Sendable {
     case .late: "late"
     case .conflict: "conflict"
     case .belowWindow: "below_window"
+    case .unregistered: "unregistered"
     case .noConsent: "no_consent"
     }
   }
@@ -104,6 +107,7 @@ struct Fate: Hashable, BitwiseCopyable, Sendable {
     case .late: .lateness
     case .conflict, .belowWindow: .deduplicate
     case .tooManyFieldNames: .types
+    case .unregistered: .plan
     case .wrongType: isRejected ? .names : .types
     case .required, .tooLong, .badName, .badUTF8, .outOfRange, .tooMany, .notFinite: .names
     }

@@ -111,7 +111,7 @@ extension EventReason {
   /// Whether an event can be rejected for it.
   var rejects: Bool {
     switch self {
-    case .late, .conflict, .belowWindow: false
+    case .late, .conflict, .belowWindow, .unregistered: false
     default: true
     }
   }
@@ -119,7 +119,7 @@ extension EventReason {
   /// Whether an event can be kept aside for it.
   var quarantines: Bool {
     switch self {
-    case .wrongType, .late, .conflict, .belowWindow: true
+    case .wrongType, .late, .conflict, .belowWindow, .unregistered: true
     default: false
     }
   }

@@ -15,6 +15,8 @@ enum Step: Int, CaseIterable, Sendable {
   case names
   /// Whether the user's events are taken; once more by the writer, where it has changed since.
   case consent
+  /// Each event is named by the app's tracking plan, where that is strict; its shape is found, by which it is counted.
+  case plan
   /// Each field of an event has the type that the app's field has.
   case types
   /// The one correction of the device's clock.
