@@ -24,7 +24,7 @@ struct LedgerCommand: AsyncParsableCommand {
     }
     var request = ProtoGetCompletenessRequest()
     request.appID = app.appID
-    request.range = try period.range()
+    request.range = try period.range(daysAhead: 1)
     request.bySdkVersion = byVersion
     let answer = try await connection.withChannel(to: .ingest) { channel in
       try await CompletenessClient(channel).getCompleteness(request)

@@ -10,9 +10,11 @@ struct PeriodOptions: ParsableArguments {
   @Option(name: .customLong("to"), help: "Last day, included; by default today.")
   var end: String?
 
-  func range() throws -> ProtoDateRange {
+  /// - Parameter daysAhead: how far beyond today the last day lies where none is given. The app's day may have begun before
+  ///   this machine's.
+  func range(daysAhead: Int64 = 0) throws -> ProtoDateRange {
     var range = ProtoDateRange()
-    range.endDate = end ?? Self.day(WallClock.nowMilliseconds)
+    range.endDate = end ?? Self.day(WallClock.nowMilliseconds + daysAhead * 86_400_000)
     if let begin {
       range.beginDate = begin
     } else {
