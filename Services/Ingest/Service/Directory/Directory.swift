@@ -36,9 +36,16 @@ struct Directory: Sendable {
       return (entries, tokens)
     }
     for entry in entries { apps.add(entry) }
-    let head = writer.head.value
-    try store.write { try SeenStore.restore(entries, head: head, $0) }
+    try restoreSeen(entries)
     for token in tokens { onToken(token) }
+  }
+
+  private func restoreSeen(_ entries: [AppEntry]) throws {
+    if try store.read(SeenStore.offset) == nil {
+      let head = writer.head.value
+      try store.write { try SeenStore.saveOffset(head, $0) }
+    }
+    writer.adopt(seen: try store.read { try SeenStore.restore(entries, $0) })
   }
 
   private func tracking(_ app: Int64, _ connection: StoreConnection) throws -> AppTracking {

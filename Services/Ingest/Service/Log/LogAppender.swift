@@ -85,6 +85,9 @@ final class LogAppender {
     undo.removeAll()
   }
 
+  /// Before the first transaction: what was counted at the start.
+  func adopt(seen apps: [AppEntry]) { seen.adopt(apps) }
+
   /// What to take back in memory where the transaction that runs is taken back.
   func onRollBack(_ action: @escaping () -> Void) { undo.append(action) }
 

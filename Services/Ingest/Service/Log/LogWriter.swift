@@ -128,6 +128,12 @@ final class LogWriter: Sendable {
 
   // MARK: The thread
 
+  /// Before `start`: apps with counts of events that are to be written down.
+  func adopt(seen apps: [AppEntry]) {
+    precondition(!state.withLock { $0.hasStarted }, "the appender is the thread's once that runs")
+    appender.value.adopt(seen: apps)
+  }
+
   /// Starts the thread; once.
   func start() {
     let isFirst = state.withLock { state in

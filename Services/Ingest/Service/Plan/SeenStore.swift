@@ -10,10 +10,11 @@ enum SeenStore {
   /// The offset up to which the log is counted in the table.
   private static let offsetName = "plan_seen_offset"
 
-  /// At the start: what the table holds, and what the log holds beyond it.
+  /// At the start: what the table holds, and what the log holds beyond it. Reads only, for a full disk must not keep the service
+  /// from starting.
   ///
-  /// - Parameter head: the log's end.
-  static func restore(_ apps: [AppEntry], head: UInt64, _ connection: StoreConnection) throws {
+  /// - Returns: the apps whose counts are to be written down.
+  static func restore(_ apps: [AppEntry], _ connection: StoreConnection) throws -> [AppEntry] {
     let byNumber = Dictionary(uniqueKeysWithValues: apps.map { ($0.number, $0) })
     _ = try connection.query(
       """
@@ -28,16 +29,17 @@ enum SeenStore {
           (UInt64(row.int64(3)), UInt64(row.int64(4))), (row.int64(5), row.int64(6)))
       }
     }
-    let counted = try connection.first(
-      "SELECT value FROM setting WHERE name = ?", [.text(offsetName)]
-    ) { $0.blob(0).loadUnaligned(as: UInt64.self) }
-    // A log that is older than this table is counted from now on.
-    if let counted, counted < head { try recount(apps, from: UInt64(littleEndian: counted), connection) }
-    for app in apps {
-      try save(app, connection)
-      app.tracking.withCurrent { $0.seen.confirmSaved() }
+    if let counted = try offset(connection) { try recount(apps, from: counted, connection) }
+    return apps.filter { app in app.tracking.withCurrent { $0.seen.hasUnsaved } }
+  }
+
+  /// The offset up to which the table counts the log; nil: in a log that is older than the table.
+  static func offset(_ connection: StoreConnection) throws -> UInt64? {
+    try connection.first("SELECT value FROM setting WHERE name = ?", [.text(offsetName)]) {
+      let bytes = $0.blob(0)
+      guard bytes.count == 8 else { throw StoreError(.corrupt, "\(offsetName) has not 8 bytes") }
+      return UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
     }
-    try saveOffset(head, connection)
   }
 
   private static func recount(
@@ -128,6 +130,9 @@ final class SeenCounter {
   private var savedAt = MonotonicClock.now / 1_000_000
 
   init() {}
+
+  /// Takes over what was counted at the start.
+  func adopt(_ apps: [AppEntry]) { for app in apps { unsaved[ObjectIdentifier(app)] = app } }
 
   /// Counts with one lock for a batch.
   ///
