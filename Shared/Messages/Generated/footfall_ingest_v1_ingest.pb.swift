@@ -632,7 +632,7 @@ package nonisolated struct ProtoRejectedEvent: Sendable {
   package var field: String = String()
 
   /// A word for machines: `required too_long bad_name bad_utf8 out_of_range wrong_type too_many not_finite late conflict
-  /// below_window no_consent`.
+  /// below_window no_consent unregistered`.
   package var reason: String = String()
 
   /// A sentence for people that names the limit and the value.
