@@ -61,6 +61,8 @@ enum Limits {
     /// Events of an app's plan, archived ones included.
     static let eventsMax = 2_000
     static let pagesMax = 2_000
+    /// Of one encoded definition: lists of events and of changes stay far below the bound of an answer.
+    static let definitionBytesMax = 64 << 10
     /// Unicode scalars.
     static let chineseNameMax = 32
     static let descriptionBytesMax = 1_024

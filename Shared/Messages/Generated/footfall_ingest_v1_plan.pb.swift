@@ -573,7 +573,7 @@ package nonisolated struct ProtoManualConfiguration: Sendable {
   package init() {}
 }
 
-/// What people write about an event.
+/// What people write about an event. At most 64 KiB when encoded.
 package nonisolated struct ProtoEventDefinition: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

@@ -77,6 +77,20 @@ import Testing
     Case("fields[0].type", "out_of_range", "7") { $0.fields[0].type = .UNRECOGNIZED(7) },
     Case("fields[0].description", "too_long", "257") { $0.fields[0].description_p = String(repeating: "x", count: 257) },
     Case("fields", "too_many", "got 65") { $0.fields = Array(repeating: $0.fields[0], count: 65) },
+    Case("definition", "too_long", "65536") { definition in
+      definition.fields = (0..<64).map { number in
+        var field = definition.fields[0]
+        field.name = "f\(number)"
+        return field
+      }
+      definition.manual.actions[0].data = definition.fields.map { field in
+        var mapping = ProtoDataMapping()
+        mapping.field = field.name
+        mapping.path = String(repeating: "x", count: 250)
+        return mapping
+      }
+      definition.manual.actions = Array(repeating: definition.manual.actions[0], count: 10)
+    },
     Case("default_fields[0]", "unknown_field", "colour") { $0.defaultFields = ["colour"] },
     Case("default_fields[1]", "duplicate", "city") { $0.defaultFields = ["city", "city"] },
   ]

@@ -1,5 +1,6 @@
 import Events
 import Messages
+import SwiftProtobuf
 
 /// What a definition is checked against beside the rules.
 struct DefinitionSurroundings: Sendable {
@@ -24,6 +25,7 @@ struct DefinitionCheck {
     of definition: ProtoEventDefinition, in surroundings: DefinitionSurroundings
   ) -> [ProtoPlanViolation] {
     var check = DefinitionCheck(definition, surroundings)
+    check.checkSize()
     check.checkNames()
     check.checkMethod()
     check.checkFields()
@@ -54,6 +56,15 @@ struct DefinitionCheck {
 
   mutating func checkCount(_ field: String, _ count: Int, max: Int) {
     if count > max { add(field, .tooMany, "at most \(max); got \(count)") }
+  }
+
+  private mutating func checkSize() {
+    // Encoding fails only where a required field is missing, and proto3 has none.
+    let count = (try? definition.serializedData().count) ?? 0
+    guard count > Limits.Plan.definitionBytesMax else { return }
+    add(
+      "definition", .tooLong,
+      "at most \(Limits.Plan.definitionBytesMax) bytes when encoded; got \(count) bytes")
   }
 
   // MARK: Names

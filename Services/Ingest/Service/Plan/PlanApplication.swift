@@ -181,8 +181,10 @@ extension ProtoPlanViolation {
   /// The same, where the definition is a part of something.
   fileprivate func within(_ path: String) -> ProtoPlanViolation {
     var violation = self
-    violation.field = "\(path).\(field)"
-    violation.message = "\(path).\(message)"
+    // What is wrong with the definition as a whole is called `definition`.
+    let isWhole = field == "definition"
+    violation.field = isWhole ? path : "\(path).\(field)"
+    violation.message = isWhole ? path + message.dropFirst(field.count) : "\(path).\(message)"
     return violation
   }
 }
