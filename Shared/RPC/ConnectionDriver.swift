@@ -6,6 +6,8 @@ package protocol ConnectionDriver: AnyObject, Sendable {
   var loopIdentity: ObjectIdentifier { get }
   /// Where tasks of handlers run: inline on the loop.
   var taskExecutor: any TaskExecutor { get }
+  /// On the loop: cancels tasks. What that resumes must not run inline, within the cancellation.
+  func cancelling(_ work: () -> Void)
   /// Where those run that would hold the loop up.
   var backgroundExecutor: any TaskExecutor { get }
   /// Runs work on the loop, in order.
@@ -16,6 +18,10 @@ package protocol ConnectionDriver: AnyObject, Sendable {
   func flush()
   /// On the loop: the connection is over; closes it once the output is written.
   func close()
+}
+
+extension ConnectionDriver {
+  package func cancelling(_ work: () -> Void) { work() }
 }
 
 /// Where a server reports what a caller must not see.

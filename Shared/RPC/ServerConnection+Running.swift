@@ -217,6 +217,6 @@ extension ServerConnection {
     guard let object = stream.pointee.userObject else { return }
     let call = Unmanaged<ServerCall>.fromOpaque(object).takeUnretainedValue()
     call.pipe?.fail(error)
-    call.task.cancel()
+    driver.cancelling { call.task.cancel() }
   }
 }

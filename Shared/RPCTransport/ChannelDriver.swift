@@ -17,6 +17,7 @@ final class ChannelDriver: ConnectionDriver, @unchecked Sendable {
   var isOnLoop: Bool { resources.loop.inEventLoop }
   var loopIdentity: ObjectIdentifier { ObjectIdentifier(resources) }
   var taskExecutor: any TaskExecutor { resources.executor }
+  func cancelling(_ work: () -> Void) { resources.executor.holding(work) }
   var backgroundExecutor: any TaskExecutor { BackgroundExecutor.shared }
 
   func execute(_ work: @escaping @Sendable () -> Void) { resources.loop.execute(work) }

@@ -93,18 +93,39 @@ final class LoopResources: @unchecked Sendable {
 
 /// Runs the tasks of handlers on an event loop; inline where they are resumed from it, which costs a third of a hop to the global
 /// pool and back.
-final class LoopTaskExecutor: TaskExecutor {
+///
+/// Never inline while tasks are cancelled, and never within another task's run, which may cancel a group: the runtime holds a
+/// lock of each child task then, and a child that is resumed by its cancellation handler would run to its end, and be freed,
+/// under that lock ("pthread_mutex_destroy failed with error 16").
+// @unchecked: the flags are used on the loop only.
+final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
   private let loop: any EventLoop
+  private var isRunning = false
+  private var isHolding = false
 
   init(_ loop: any EventLoop) { self.loop = loop }
 
   func enqueue(_ job: consuming ExecutorJob) {
     let unowned = UnownedJob(job)
-    if loop.inEventLoop {
-      unowned.runSynchronously(on: asUnownedTaskExecutor())
+    if loop.inEventLoop, !isRunning, !isHolding {
+      run(unowned)
     } else {
-      loop.execute { unowned.runSynchronously(on: self.asUnownedTaskExecutor()) }
+      loop.execute { self.run(unowned) }
     }
+  }
+
+  private func run(_ job: UnownedJob) {
+    isRunning = true
+    job.runSynchronously(on: asUnownedTaskExecutor())
+    isRunning = false
+  }
+
+  /// On the loop: tasks that the work resumes run later.
+  func holding(_ work: () -> Void) {
+    let before = isHolding
+    isHolding = true
+    work()
+    isHolding = before
   }
 
   func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
