@@ -107,10 +107,14 @@ let package = Package(
     .target(
       name: "Events", path: "Shared/Events",
       resources: [.embedInCode("Resources/scenes.wechat.csv")], swiftSettings: settings),
+    // A layer under SQLite that gives each page of a file a checksum.
+    .target(
+      name: "CPageChecks", path: "Shared/CPageChecks", linkerSettings: [.linkedLibrary("sqlite3")]),
     // Opens a SQLite file with our pragmas: one writer, N readers. Hides the SQLite library.
     .target(
       name: "Store",
       dependencies: [
+        "CPageChecks",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
       ],

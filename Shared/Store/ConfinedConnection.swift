@@ -1,3 +1,4 @@
+import CPageChecks
 import Dispatch
 import GRDB
 import GRDBSQLite
@@ -41,8 +42,15 @@ final class ConfinedConnection: @unchecked Sendable {
     if role == .writer {
       configuration.journalMode = .wal
       let pageBytes = options.pageBytes
+      let reservedBytes = options.checksPages ? FOOTFALL_PAGE_CHECK_BYTES : 0
       // Has to come before the first page is written, so before the journal mode.
-      configuration.prepareDatabase { try $0.execute(sql: "PRAGMA page_size = \(pageBytes)") }
+      configuration.prepareDatabase { database in
+        var reserved = reservedBytes
+        // A file that exists keeps what it was made with.
+        _ = sqlite3_file_control(
+          database.sqliteConnection, nil, SQLITE_FCNTL_RESERVE_BYTES, &reserved)
+        try database.execute(sql: "PRAGMA page_size = \(pageBytes)")
+      }
     }
     return configuration
   }
@@ -61,6 +69,7 @@ final class ConfinedConnection: @unchecked Sendable {
         """
         PRAGMA cache_size = -\(options.writerCacheKiB);
         PRAGMA synchronous = \(synchronous);
+        PRAGMA secure_delete = \(options.overwritesDeleted ? "ON" : "OFF");
         PRAGMA journal_size_limit = \(options.checkpointBytes * 4);
         """)
       if options.fileBytesMax > 0 {

@@ -1,3 +1,4 @@
+import CPageChecks
 import Synchronization
 
 /// A SQLite file with one writer and several readers, in WAL mode.
@@ -5,7 +6,9 @@ import Synchronization
 /// Exactly one connection writes and checkpoints, and a lock file keeps other processes out: SQLite 3.40 has a rare
 /// corruption bug where two connections reset the write-ahead log at the same instant.
 ///
-/// After a failed write, commit, sync or checkpoint the store is poisoned: it is not known what reached the disk, and a
+/// Where the disk is full, the transaction is rolled back as a whole and the error says so; the store goes on.
+///
+/// After any other failed write, commit, sync or checkpoint the store is poisoned: it is not known what reached the disk, and a
 /// second `fsync` may report success for pages that the kernel has thrown away. So nothing is retried, every later call
 /// throws `poisoned`, and `onPoison` tells the service to stop. At the next start SQLite recovers the last durable state.
 package final class Store: Sendable {
@@ -15,6 +18,7 @@ package final class Store: Sendable {
   private let readers: ReaderPool
   private let state: Mutex<State>
   private let checkpointPages: Int
+  private let seal: CommitSeal?
   /// Pages of the write-ahead log when it was last looked at for a checkpoint. Written by the writer's queue only.
   private let checkpointedPages = Atomic<Int>(0)
 
@@ -36,6 +40,17 @@ package final class Store: Sendable {
     self.options = options
     let lock = try StoreLock(path: path)
     try StoreFile.make(path)
+    guard footfall_page_checks_register() == 0 else {
+      throw StoreError(.cannotOpen, "\(path): the layer of page checksums cannot be registered")
+    }
+    if options.sealsCommits {
+      // Without a seal it is new, or a copy that was put in place.
+      if !CommitSeal.exists(database: path), footfall_page_checks_stamp(path) != 0 {
+        throw StoreError(.io, "\(path): \(CommitSeal.systemError())")
+      }
+      try CommitSeal.check(database: path)
+    }
+    seal = options.sealsCommits ? try CommitSeal(path: path) : nil
     writer = try ConfinedConnection(path: path, role: .writer, options: options)
     readers = ReaderPool(path: path, options: options)
     state = Mutex(State(lock: lock, onPoison: onPoison))
@@ -92,10 +107,10 @@ package final class Store: Sendable {
   ) throws -> T {
     try checkUsable()
     do {
-      try connection.execute("BEGIN IMMEDIATE")
+      try connection.begin()
       let result = try body(connection)
       // An error that the closure swallowed still is one.
-      if let error = connection.fatalError { throw error }
+      if let error = connection.fatalError ?? connection.fullDisk { throw error }
       try commit(connection)
       return result
     } catch {
@@ -115,9 +130,11 @@ package final class Store: Sendable {
     do throws(StoreError) {
       try connection.execute("COMMIT")
     } catch {
-      poison(error)
+      // What was written of it lies behind the end of the write-ahead log, where the next transaction writes.
+      if error.code != .diskFull { poison(error) }
       throw error
     }
+    seal?.commit(frames: connection.walPageCount)
   }
 
   private func poison(_ error: StoreError) {
@@ -181,26 +198,44 @@ package final class Store: Sendable {
 
   /// Checkpoints where the write-ahead log has grown enough; for callers of `write(checkpoint: false)`.
   package func checkpointIfDue() {
-    writer.sync { checkpoint($0, force: false, truncate: false) }
+    _ = writer.sync { checkpoint($0, force: false, truncate: false) }
   }
 
   /// Copies the write-ahead log into the file now and cuts it to nothing, as far as no reader needs it: when idle.
-  package func checkpoint() {
-    writer.sync { checkpoint($0, force: true, truncate: true) }
+  ///
+  /// - Parameter truncate: false only copies, and waits for nobody.
+  /// - Returns: whether all of the write-ahead log is in the file.
+  @discardableResult
+  package func checkpoint(truncate: Bool = true) -> Bool {
+    writer.sync { checkpoint($0, force: true, truncate: truncate) }
   }
 
-  private func checkpoint(_ connection: StoreConnection, force: Bool, truncate: Bool) {
-    guard (try? checkUsable()) != nil else { return }
+  /// `checkpoint()` without blocking the caller's thread.
+  package func checkpointDetached() async -> Bool {
+    await withCheckedContinuation { continuation in
+      writer.async { connection in
+        continuation.resume(returning: self.checkpoint(connection, force: true, truncate: true))
+      }
+    }
+  }
+
+  @discardableResult
+  private func checkpoint(_ connection: StoreConnection, force: Bool, truncate: Bool) -> Bool {
+    guard (try? checkUsable()) != nil else { return false }
     let pages = connection.walPageCount
     var seen = checkpointedPages.load(ordering: .relaxed)
     // The log began anew: SQLite writes from its start once all of it has been copied.
     if pages < seen { seen = 0 }
-    guard force || pages - seen >= checkpointPages else { return }
+    guard force || pages - seen >= checkpointPages else { return false }
+    if truncate { seal?.release() }
     do throws(StoreError) {
-      _ = try connection.checkpoint(truncate: truncate)
+      let isWhole = try connection.checkpoint(truncate: truncate)
       checkpointedPages.store(connection.walPageCount, ordering: .relaxed)
+      return isWhole
     } catch {
-      poison(error)
+      // On a full disk the write-ahead log keeps what the file has no room for.
+      if error.code != .diskFull { poison(error) }
+      return false
     }
   }
 
@@ -212,12 +247,18 @@ package final class Store: Sendable {
     }
     guard !wasClosed else { return }
     readers.close()
-    let isPoisoned = poison != nil
-    writer.sync { connection in
+    if poison == nil {
       // Where this fails the write-ahead log stays, and the next start reads it.
-      if !isPoisoned { _ = try? connection.checkpoint(truncate: true) }
+      writer.sync { connection in
+        seal?.release()
+        _ = try? connection.checkpoint(truncate: true)
+      }
+      try? writer.close()
+    } else {
+      // Closing would checkpoint, which writes and syncs what must not be synced again: the connection stays open until the
+      // process ends.
+      _ = Unmanaged.passRetained(writer)
     }
-    try? writer.close()
     state.withLock { $0.lock = nil }
   }
 }

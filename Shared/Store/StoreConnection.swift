@@ -6,6 +6,8 @@ package final class StoreConnection {
   private var statements: [String: StoreStatement] = [:]
   /// The first error after which the store must not go on, kept here in case the closure swallows it.
   private(set) var fatalError: StoreError?
+  /// The full disk that the current transaction met, kept for the same reason: SQLite may have rolled back by itself.
+  private(set) var fullDisk: StoreError?
   /// Pages in the write-ahead log after the last commit, counted by SQLite.
   private let walPages: UnsafeMutablePointer<Int>
 
@@ -25,6 +27,12 @@ package final class StoreConnection {
         context?.assumingMemoryBound(to: Int.self).pointee = Int(pages)
         return SQLITE_OK
       }, walPages)
+  }
+
+  /// Begins a transaction that writes.
+  func begin() throws(StoreError) {
+    fullDisk = nil
+    try execute("BEGIN IMMEDIATE")
   }
 
   /// Before the connection is closed: nothing of it may be called afterwards.
@@ -110,6 +118,7 @@ package final class StoreConnection {
       sqliteCode: extended & 0xff == code & 0xff ? extended : code,
       message: String(cString: sqlite3_errmsg(database)))
     if error.isFatal, fatalError == nil { fatalError = error }
+    if error.code == .diskFull, fullDisk == nil { fullDisk = error }
     return error
   }
 }

@@ -11,7 +11,8 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case poisoned
     /// `close()` was called.
     case closed
-    /// The disk, or the size that the options allow, is used up.
+    /// The disk, or the size that the options allow, is used up. Nothing of the transaction is kept, and the store goes on:
+    /// the next write may find space.
     case diskFull
     /// The file is damaged, or no database at all.
     case corrupt
@@ -41,13 +42,16 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   }
 
   init(sqliteCode: Int32, message: String) {
-    self.init(Self.code(of: sqliteCode), message, sqliteCode: sqliteCode)
+    let isMismatch = sqliteCode == Self.pageMismatch
+    self.init(
+      Self.code(of: sqliteCode), isMismatch ? "a page does not match its checksum" : message,
+      sqliteCode: sqliteCode)
   }
 
   /// After such an error it is not known what is on disk: the store must not go on.
   var isFatal: Bool {
     switch code {
-    case .diskFull, .corrupt, .io, .readOnly, .cannotOpen: true
+    case .corrupt, .io, .readOnly, .cannotOpen: true
     default: false
     }
   }
@@ -56,8 +60,16 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     sqliteCode == 0 ? "store \(code): \(message)" : "store \(code): \(message) (SQLite \(sqliteCode))"
   }
 
+  /// SQLITE_IOERR_SHMSIZE: the index of the write-ahead log, which holds nothing durable, cannot grow.
+  private static let sharedMemorySize = SQLITE_IOERR | 19 << 8
+
+  /// SQLITE_IOERR_DATA: a page does not match its checksum.
+  private static let pageMismatch = SQLITE_IOERR | 32 << 8
+
   private static func code(of sqliteCode: Int32) -> Code {
-    switch sqliteCode & 0xff {
+    if sqliteCode == sharedMemorySize { return .diskFull }
+    if sqliteCode == pageMismatch { return .corrupt }
+    return switch sqliteCode & 0xff {
     case SQLITE_FULL: .diskFull
     case SQLITE_CORRUPT, SQLITE_NOTADB: .corrupt
     case SQLITE_IOERR, SQLITE_NOMEM, SQLITE_PROTOCOL: .io

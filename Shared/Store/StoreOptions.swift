@@ -20,12 +20,21 @@ package struct StoreOptions: Sendable {
   package var readerCacheKiB: Int
   /// The write-ahead log is checkpointed between commits once it has grown by this much.
   package var checkpointBytes: Int
+  /// Each page of a new file carries a checksum, compared when it is read: one that does not match is `corrupt`. Only programs
+  /// that know of it may write such a file. Cost: about 1 us for a page of 8 KiB.
+  package var checksPages: Bool
+  /// What was durable is remembered beside the file, so that a write-ahead log that has lost some of it is found at the next
+  /// start. Cost: two small system calls per commit.
+  package var sealsCommits: Bool
+  /// What is deleted is overwritten with zeros in the file. Costs a write of each page that is freed.
+  package var overwritesDeleted: Bool
   /// The file's greatest size; a write beyond it fails with `diskFull`. 0: as much as the disk holds.
   package var fileBytesMax: Int
 
   package init(
     durability: Durability, readers: Int = 4, pageBytes: Int = 4_096, writerCacheKiB: Int = 2_048,
-    readerCacheKiB: Int = 1_024, checkpointBytes: Int = 4 << 20, fileBytesMax: Int = 0
+    readerCacheKiB: Int = 1_024, checkpointBytes: Int = 4 << 20, fileBytesMax: Int = 0,
+    overwritesDeleted: Bool = false, checksPages: Bool = false, sealsCommits: Bool = false
   ) {
     precondition((1...64).contains(readers), "readers must be 1-64")
     precondition(
@@ -39,6 +48,9 @@ package struct StoreOptions: Sendable {
     self.readerCacheKiB = readerCacheKiB
     self.checkpointBytes = checkpointBytes
     self.fileBytesMax = fileBytesMax
+    self.overwritesDeleted = overwritesDeleted
+    self.checksPages = checksPages
+    self.sealsCommits = sealsCommits
   }
 }
 

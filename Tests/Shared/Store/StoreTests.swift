@@ -254,29 +254,68 @@ private func count(_ store: Store) throws -> Int {
     #expect(error?.code == .cannotOpen)
   }
 
-  @Test func `after a failed write nothing is written or read any more`() throws {
+  @Test func `on a full disk nothing of the transaction is kept, and the store goes on`() throws {
     let store = try open(folder, fileBytesMax: 64 << 10)
-    let told = Mutex<[StoreError.Code]>([])
-    store.onPoison { error in told.withLock { $0.append(error.code) } }
     try insert(store, 1)
-    let error = #expect(throws: StoreError.self) { try insert(store, 2, bytes: 100_000) }
+    let error = #expect(throws: StoreError.self) {
+      try store.write {
+        try $0.execute("INSERT INTO item(id, body) VALUES (2, 'small')")
+        try $0.execute("INSERT INTO item(id, body) VALUES (3, zeroblob(100000))")
+      }
+    }
     #expect(error?.code == .diskFull)
-    #expect(#expect(throws: StoreError.self) { try insert(store, 3) }?.code == .poisoned)
-    #expect(#expect(throws: StoreError.self) { try count(store) }?.code == .poisoned)
-    #expect(told.withLock { $0 } == [.diskFull])
+    #expect(store.poison == nil)
+    #expect(try count(store) == 1)
+    try insert(store, 4)
+    try store.write { try $0.executeScript("PRAGMA max_page_count = 1000") }
+    try insert(store, 5, bytes: 100_000)
+    #expect(try count(store) == 3)
     store.close()
-    #expect(try count(open(folder)) == 1)
+    #expect(try count(open(folder)) == 3)
   }
 
-  @Test func `a failure that the closure swallows poisons all the same`() throws {
+  @Test func `a full disk that the closure swallows ends the transaction all the same`() throws {
     let store = try open(folder, fileBytesMax: 64 << 10)
     let error = #expect(throws: StoreError.self) {
       try store.write {
+        try $0.execute("INSERT INTO item(id, body) VALUES (1, 'small')")
         try? $0.execute("INSERT INTO item(id, body) VALUES (2, zeroblob(100000))")
       }
     }
     #expect(error?.code == .diskFull)
-    #expect(store.poison?.code == .diskFull)
+    #expect(try count(store) == 0)
+  }
+
+  /// Opens a store whose table's pages are damaged behind its back: the next write to it fails.
+  private func openDamaged() throws -> Store {
+    let first = try open(folder)
+    for id in 1...50 { try insert(first, id, bytes: 1_000) }
+    first.close()
+    let path = URL(fileURLWithPath: folder.file("a.sqlite"))
+    var bytes = try Data(contentsOf: path)
+    for index in 4_096..<bytes.count { bytes[index] = 0xee }
+    try bytes.write(to: path)
+    return try open(folder)
+  }
+
+  @Test func `after a failed write nothing is written or read any more`() throws {
+    let store = try openDamaged()
+    let told = Mutex<[StoreError.Code]>([])
+    store.onPoison { error in told.withLock { $0.append(error.code) } }
+    #expect(#expect(throws: StoreError.self) { try insert(store, 60) }?.code == .corrupt)
+    #expect(#expect(throws: StoreError.self) { try insert(store, 61) }?.code == .poisoned)
+    #expect(#expect(throws: StoreError.self) { try count(store) }?.code == .poisoned)
+    #expect(told.withLock { $0 } == [.corrupt])
+    store.close()
+  }
+
+  @Test func `a failure that the closure swallows poisons all the same`() throws {
+    let store = try openDamaged()
+    let error = #expect(throws: StoreError.self) {
+      try store.write { try? $0.execute("INSERT INTO item(id, body) VALUES (60, 'x')") }
+    }
+    #expect(error?.code == .corrupt)
+    #expect(store.poison?.code == .corrupt)
   }
 
   @Test func `the log is checkpointed between commits and does not grow without end`() throws {
@@ -288,5 +327,118 @@ private func count(_ store: Store) throws -> Int {
     let after = try FileManager.default.attributesOfItem(atPath: folder.file("a.sqlite-wal"))[.size]
     #expect(try #require(after as? Int) == 0)
     #expect(try count(store) == 1_000)
+  }
+
+  // MARK: Damage
+
+  private func openChecked(_ path: String) throws -> Store {
+    try Store(
+      path: path,
+      options: StoreOptions(durability: .full, pageBytes: 8_192, checksPages: true, sealsCommits: true),
+      migrations: migrations)
+  }
+
+  /// A closed file with rows on many pages.
+  private func makeChecked() throws -> String {
+    let path = folder.file("checked.sqlite")
+    let store = try openChecked(path)
+    for id in 1...200 { try insert(store, id, bytes: 1_000) }
+    store.close()
+    return path
+  }
+
+  private func change(_ path: String, _ body: (inout Data) -> Void) throws {
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    body(&bytes)
+    try bytes.write(to: URL(fileURLWithPath: path))
+  }
+
+  @Test(arguments: [20_000, 50_001, 8_191, 100_000])
+  func `a flipped bit in a page is found when the page is read`(at position: Int) throws {
+    let path = try makeChecked()
+    try change(path) { $0[position] ^= 4 }
+    let error = #expect(throws: StoreError.self) {
+      let store = try openChecked(path)
+      defer { store.close() }
+      try store.read { _ = try $0.query("SELECT * FROM item") { $0.bytes(3) } }
+    }
+    #expect(error?.code == .corrupt)
+  }
+
+  @Test func `a copy that another program made is given its checksums; without being a copy it is refused`() throws {
+    let path = try makeChecked()
+    // Another program leaves the reserved bytes of what it writes as they are.
+    try change(path) { bytes in
+      for page in stride(from: 0, to: bytes.count, by: 8_192) {
+        bytes.replaceSubrange(page + 8_184..<page + 8_192, with: [1, 2, 3, 4, 5, 6, 7, 8])
+      }
+    }
+    #expect(#expect(throws: StoreError.self) { try openChecked(path) }?.code == .corrupt)
+    try FileManager.default.removeItem(atPath: path + "-seal")
+    let store = try openChecked(path)
+    #expect(try count(store) == 200)
+    store.close()
+    let again = try openChecked(path)
+    #expect(try count(again) == 200)
+    again.close()
+  }
+
+  /// Copies what a killed process leaves: the file, its write-ahead log and its seal.
+  private func copyRunning(_ path: String) throws -> String {
+    let copy = folder.file("copy.sqlite")
+    for end in ["", "-wal", "-seal"] {
+      try FileManager.default.copyItem(atPath: path + end, toPath: copy + end)
+    }
+    return copy
+  }
+
+  @Test(arguments: ["nothing", "a bit", "the head", "a cut", "all of it"])
+  func `a write-ahead log that has lost durable commits is refused`(damage: String) throws {
+    let path = folder.file("sealed.sqlite")
+    let store = try openChecked(path)
+    for id in 1...50 { try insert(store, id, bytes: 1_000) }
+    let copy = try copyRunning(path)
+    store.close()
+    try change(copy + "-wal") { bytes in
+      switch damage {
+      case "a bit": bytes[bytes.count / 2] ^= 1
+      case "the head": bytes[17] ^= 1
+      case "a cut": bytes = bytes.prefix(bytes.count - 5_000)
+      case "all of it": bytes = Data()
+      default: break
+      }
+    }
+    guard damage != "nothing" else {
+      let again = try openChecked(copy)
+      #expect(try count(again) == 50)
+      again.close()
+      return
+    }
+    let error = #expect(throws: StoreError.self) { try openChecked(copy) }
+    #expect(error?.code == .corrupt)
+    #expect(error?.message.contains("has lost durable commits") == true)
+    // Who says so goes on without them.
+    try FileManager.default.removeItem(atPath: copy + "-seal")
+    let again = try openChecked(copy)
+    #expect(try count(again) < 50)
+    again.close()
+  }
+
+  @Test func `a write-ahead log that began anew, or was emptied, is no loss`() throws {
+    let path = folder.file("anew.sqlite")
+    let store = try openChecked(path)
+    for id in 1...50 { try insert(store, id, bytes: 1_000) }
+    #expect(store.checkpoint(truncate: false))
+    try insert(store, 51)
+    let copy = try copyRunning(path)
+    try insert(store, 52)
+    #expect(store.checkpoint())
+    store.close()
+    let first = try openChecked(copy)
+    #expect(try count(first) == 51)
+    first.close()
+    let second = try openChecked(path)
+    #expect(try count(second) == 52)
+    second.close()
   }
 }

@@ -1,0 +1,183 @@
+#include "CPageChecks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// A main database file. The system's own file object lies behind it in the same memory.
+typedef struct {
+  sqlite3_file base;
+  // 0: the file's pages carry no checksums, or nothing has been read yet.
+  int page_bytes;
+} checked_file;
+
+static sqlite3_vfs *system_vfs;
+
+static int object_bytes(void) { return (int)((sizeof(checked_file) + 15) & ~(size_t)15); }
+
+static sqlite3_file *under(sqlite3_file *file) { return (sqlite3_file *)((char *)file + object_bytes()); }
+
+// Every step is a bijection of the state: one wrong word, and so one wrong bit, always gives another result.
+static uint64_t checksum(const unsigned char *page, int page_bytes, uint64_t page_number) {
+  uint64_t a = 0x9e3779b97f4a7c15u ^ page_number, b = ~page_number;
+  int words = (page_bytes - FOOTFALL_PAGE_CHECK_BYTES) / 8;
+  for (int i = 0; i + 1 < words; i += 2) {
+    uint64_t first, second;
+    memcpy(&first, page + 8 * i, 8);
+    memcpy(&second, page + 8 * i + 8, 8);
+    a = (a ^ first) * 0xff51afd7ed558ccdu;
+    b = (b ^ second) * 0xc4ceb9fe1a85ec53u;
+    a = a << 29 | a >> 35;
+    b = b << 31 | b >> 33;
+  }
+  if (words % 2) {
+    uint64_t last;
+    memcpy(&last, page + 8 * (words - 1), 8);
+    a = (a ^ last) * 0xff51afd7ed558ccdu;
+  }
+  a ^= a >> 32;
+  b ^= b >> 29;
+  return a * 0x9e3779b97f4a7c15u + b;
+}
+
+static int is_zero(const unsigned char *bytes, int count) {
+  for (int i = 0; i < count; i++)
+    if (bytes[i]) return 0;
+  return 1;
+}
+
+// Learns from the file's header (its first 100 bytes) whether its pages carry checksums.
+static void learn(checked_file *file, const unsigned char *header) {
+  if (memcmp(header, "SQLite format 3", 16) != 0) return;
+  int page_bytes = header[16] << 8 | header[17];
+  if (page_bytes == 1) page_bytes = 65536;
+  file->page_bytes = header[20] == FOOTFALL_PAGE_CHECK_BYTES ? page_bytes : 0;
+}
+
+static int is_page(checked_file *file, int count, sqlite3_int64 offset) {
+  return file->page_bytes > 0 && count == file->page_bytes && offset % count == 0;
+}
+
+static int read_checked(sqlite3_file *file, void *buffer, int count, sqlite3_int64 offset) {
+  checked_file *checked = (checked_file *)file;
+  int code = under(file)->pMethods->xRead(under(file), buffer, count, offset);
+  if (code != SQLITE_OK) return code;
+  if (offset == 0 && count >= 100) learn(checked, buffer);
+  if (!is_page(checked, count, offset)) return SQLITE_OK;
+  unsigned char *page = buffer;
+  uint64_t stored, computed = checksum(page, count, (uint64_t)(offset / count) + 1);
+  memcpy(&stored, page + count - FOOTFALL_PAGE_CHECK_BYTES, 8);
+  if (stored == computed) return SQLITE_OK;
+  // A page that was reserved in the file and never written: no page that is in use is empty.
+  return is_zero(page, count) ? SQLITE_OK : SQLITE_IOERR_DATA;
+}
+
+static int write_checked(sqlite3_file *file, const void *buffer, int count, sqlite3_int64 offset) {
+  checked_file *checked = (checked_file *)file;
+  if (offset == 0 && count >= 100) learn(checked, buffer);
+  if (is_page(checked, count, offset)) {
+    // The reserved bytes are nobody else's: they are filled in place.
+    unsigned char *page = (unsigned char *)buffer;
+    uint64_t computed = checksum(page, count, (uint64_t)(offset / count) + 1);
+    memcpy(page + count - FOOTFALL_PAGE_CHECK_BYTES, &computed, 8);
+  }
+  return under(file)->pMethods->xWrite(under(file), buffer, count, offset);
+}
+
+static int close_file(sqlite3_file *f) { return under(f)->pMethods->xClose(under(f)); }
+static int truncate_file(sqlite3_file *f, sqlite3_int64 size) { return under(f)->pMethods->xTruncate(under(f), size); }
+static int sync_file(sqlite3_file *f, int flags) { return under(f)->pMethods->xSync(under(f), flags); }
+static int file_size(sqlite3_file *f, sqlite3_int64 *size) { return under(f)->pMethods->xFileSize(under(f), size); }
+static int lock_file(sqlite3_file *f, int lock) { return under(f)->pMethods->xLock(under(f), lock); }
+static int unlock_file(sqlite3_file *f, int lock) { return under(f)->pMethods->xUnlock(under(f), lock); }
+static int check_lock(sqlite3_file *f, int *out) { return under(f)->pMethods->xCheckReservedLock(under(f), out); }
+static int control(sqlite3_file *f, int op, void *arg) { return under(f)->pMethods->xFileControl(under(f), op, arg); }
+static int sector_size(sqlite3_file *f) { return under(f)->pMethods->xSectorSize(under(f)); }
+static int characteristics(sqlite3_file *f) { return under(f)->pMethods->xDeviceCharacteristics(under(f)); }
+static int shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **out) {
+  return under(f)->pMethods->xShmMap(under(f), page, size, extend, out);
+}
+static int shm_lock(sqlite3_file *f, int offset, int n, int flags) {
+  return under(f)->pMethods->xShmLock(under(f), offset, n, flags);
+}
+static void shm_barrier(sqlite3_file *f) { under(f)->pMethods->xShmBarrier(under(f)); }
+static int shm_unmap(sqlite3_file *f, int delete) { return under(f)->pMethods->xShmUnmap(under(f), delete); }
+
+// Version 2: no memory maps, which would pass by the checks.
+static const sqlite3_io_methods methods = {
+    2,          close_file, read_checked,  write_checked,   truncate_file, sync_file, file_size, lock_file, unlock_file,
+    check_lock, control,    sector_size,   characteristics, shm_map,       shm_lock,  shm_barrier, shm_unmap,
+    0,          0};
+
+static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out) {
+  (void)vfs;
+  // Journals and temporary files are the system's own; the write-ahead log has checksums of SQLite's.
+  if (!(flags & SQLITE_OPEN_MAIN_DB)) return system_vfs->xOpen(system_vfs, name, file, flags, out);
+  memset(file, 0, (size_t)object_bytes());
+  int code = system_vfs->xOpen(system_vfs, name, under(file), flags, out);
+  file->pMethods = under(file)->pMethods ? &methods : 0;
+  return code;
+}
+
+static int registered = SQLITE_ERROR;
+
+static void register_once(void) {
+  static sqlite3_vfs vfs;
+  registered = sqlite3_initialize();
+  if (registered != SQLITE_OK) return;
+  system_vfs = sqlite3_vfs_find(0);
+  if (!system_vfs) {
+    registered = SQLITE_ERROR;
+    return;
+  }
+  vfs = *system_vfs;
+  vfs.pNext = 0;
+  vfs.zName = "footfall-page-checks";
+  vfs.szOsFile = object_bytes() + system_vfs->szOsFile;
+  vfs.xOpen = open_file;
+  registered = sqlite3_vfs_register(&vfs, 1);
+}
+
+int footfall_page_checks_register(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, register_once);
+  return registered;
+}
+
+// Returns 1 at the file's end.
+static int stamp_page(int file, unsigned char *page, int page_bytes, uint64_t index) {
+  off_t offset = (off_t)index * page_bytes;
+  ssize_t count = pread(file, page, (size_t)page_bytes, offset);
+  if (count < 0) return -1;
+  if (count < page_bytes) return 1;
+  if (is_zero(page, page_bytes)) return 0;
+  uint64_t stored, computed = checksum(page, page_bytes, index + 1);
+  unsigned char *place = page + page_bytes - FOOTFALL_PAGE_CHECK_BYTES;
+  memcpy(&stored, place, 8);
+  if (stored == computed) return 0;
+  memcpy(place, &computed, 8);
+  ssize_t written = pwrite(file, place, FOOTFALL_PAGE_CHECK_BYTES, offset + page_bytes - FOOTFALL_PAGE_CHECK_BYTES);
+  if (written == FOOTFALL_PAGE_CHECK_BYTES) return 0;
+  if (written >= 0) errno = ENOSPC;
+  return -1;
+}
+
+int footfall_page_checks_stamp(const char *path) {
+  int file = open(path, O_RDWR | O_CLOEXEC);
+  if (file < 0) return -1;
+  unsigned char header[100], *page = malloc(65536);
+  checked_file learnt = {{0}, 0};
+  int code = page ? 0 : -1;
+  if (pread(file, header, sizeof header, 0) == sizeof header) learn(&learnt, header);
+  for (uint64_t index = 0; code == 0 && learnt.page_bytes > 0; index++)
+    code = stamp_page(file, page, learnt.page_bytes, index);
+  free(page);
+  if (code >= 0) code = fdatasync(file);
+  close(file);
+  return code;
+}
