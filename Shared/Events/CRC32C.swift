@@ -20,6 +20,13 @@ package enum CRC32C {
     tables.withUnsafeBufferPointer { ~update(~0, bytes, tables: $0.baseAddress.unsafelyUnwrapped) }
   }
 
+  /// The checksum of bytes that have this one and of those given behind them.
+  package static func extend(_ checksum: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
+    tables.withUnsafeBufferPointer {
+      ~update(~checksum, bytes, tables: $0.baseAddress.unsafelyUnwrapped)
+    }
+  }
+
   package static func checksum(_ bytes: [UInt8]) -> UInt32 {
     bytes.withUnsafeBytes { checksum($0) }
   }

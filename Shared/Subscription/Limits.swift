@@ -8,6 +8,9 @@ enum FollowLimits {
   /// Ingest gives a sign of life every second.
   static let silenceMilliseconds = 10_000
 
+  /// Ingest is told this often what is committed, while that changes.
+  static let acknowledgeMilliseconds = 1_000
+
   /// Wait before the first attempt after a connection that worked.
   static let firstRetryMilliseconds = 100.0
   /// Wait before the second; then 1.6 times as long each time, +-20 % (grpc/doc/connection-backoff.md).

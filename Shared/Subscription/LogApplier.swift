@@ -75,6 +75,8 @@ final class LogApplier: Sendable {
       throw LogFault.badRecord(offset: offset, reason: "it has no body, or covers no offset")
     }
     switch body {
+    // Its events were erased: only their offsets are left.
+    case .batch(let bytes) where bytes.isEmpty: break
     case .batch(let bytes): try apply(batch: bytes, record, in: &transaction)
     case .app(let bytes): try apply(app: bytes, record, transaction.connection)
     case .token(let bytes): try apply(token: bytes, record, transaction.connection)
@@ -82,6 +84,8 @@ final class LogApplier: Sendable {
     case .consent(let bytes): _ = try Self.decoded(bytes, record) as ProtoConsentRecord
     // Nobody needs the plan yet; a damaged record is a fault all the same.
     case .plan(let bytes): _ = try Self.decoded(bytes, record) as ProtoPlanRecord
+    // What the consumers hold of an erased user is erased through their own services, not through the log.
+    case .erasure: break
     }
     transaction.position.nextOffset = offset + UInt64(record.count)
     transaction.position.lastReceivedMilliseconds = record.receivedMs

@@ -14,6 +14,8 @@ package enum LogFault: Error, Sendable, Equatable, CustomStringConvertible {
   case silent(milliseconds: Int)
   /// Ingest ended the stream with OK.
   case ended
+  /// Another process follows the log under this one's name.
+  case replaced(name: String, reason: String)
 
   package var description: String {
     switch self {
@@ -26,6 +28,7 @@ package enum LogFault: Error, Sendable, Equatable, CustomStringConvertible {
       "the record at offset \(offset) is of the app \"\(appID)\", which no earlier record describes"
     case .silent(let milliseconds): "nothing was heard from ingest for \(milliseconds) ms"
     case .ended: "ingest ended the stream"
+    case .replaced(let name, let reason): "another process follows the log as \(name): \(reason)"
     }
   }
 }

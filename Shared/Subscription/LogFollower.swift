@@ -26,10 +26,13 @@ package final class LogFollower: Sendable {
     var lastHeard: Int64 = 0
     /// Of the stream that stands or that was the last.
     var requestID = ""
+    /// Our hold on the name, 0: none yet. A stream that is taken up again must find it unchanged.
+    var epoch: UInt64 = 0
   }
 
   private let subscriber: String
   private let client: EventLogClient
+  private let control: LogControlClient
   private let store: Store
   private let applier: LogApplier
   private let logger: Logger
@@ -46,6 +49,7 @@ package final class LogFollower: Sendable {
     precondition((1...64).contains(subscriber.utf8.count), "subscriber: 1-64 bytes")
     self.subscriber = subscriber
     client = EventLogClient(transport)
+    control = LogControlClient(transport)
     self.store = store
     applier = LogApplier(
       store: store, directory: directory, consumer: consumer, name: subscriber)
@@ -68,7 +72,8 @@ package final class LogFollower: Sendable {
 
   /// Follows until the task is cancelled.
   ///
-  /// - Throws: `StoreError` where the store is of no use any more; the service must stop. `CancellationError`.
+  /// - Throws: `StoreError` where the store is of no use any more, `LogFault.replaced` where another process follows under
+  ///   this name; the service must stop. `CancellationError`.
   package func run() async throws {
     var backoff = Backoff()
     var isKnown = false
@@ -83,6 +88,9 @@ package final class LogFollower: Sendable {
       try Task.checkCancellation()
       if let poison = store.poison { throw poison }
       if let error = cause as? StoreError, error.isFinal { throw error }
+      if let error = cause as? RPCError, error.code == .aborted {
+        throw LogFault.replaced(name: subscriber, reason: error.message)
+      }
       // A record that cannot be applied does not make its connection a good one.
       if wasConnected, Self.isPeersEnd(cause) || position != before { backoff.reset() }
       log(cause, isRepeated: isKnown && !wasConnected)
@@ -115,6 +123,7 @@ package final class LogFollower: Sendable {
     var request = ProtoSubscribeRequest()
     request.fromOffset = position.nextOffset
     request.subscriber = subscriber
+    request.epoch = state.withLock { $0.epoch }
     // Ingest's log and ours name the stream alike.
     var options = CallOptions()
     let seed = CallSeed()
@@ -136,6 +145,7 @@ package final class LogFollower: Sendable {
       group.addTask { await self.receive(stream, into: queue) }
       group.addTask { await self.applyAll(queue) }
       group.addTask { await self.watchSilence() }
+      group.addTask { await self.acknowledgeAll() }
       let cause = await withTaskCancellationHandler {
         await group.next() ?? CancellationError()
       } onCancel: {
@@ -180,6 +190,37 @@ package final class LogFollower: Sendable {
     }
   }
 
+  /// Tells ingest now and then what is committed here, so that it need not be kept there.
+  private func acknowledgeAll() async -> any Error {
+    // Ingest knows where the stream began.
+    var last = position.nextOffset
+    do {
+      while true {
+        try await Task.sleep(for: .milliseconds(FollowLimits.acknowledgeMilliseconds))
+        let (next, epoch) = state.withLock { ($0.position.nextOffset, $0.epoch) }
+        guard next > last, epoch > 0 else { continue }
+        if try await acknowledge(next, epoch) { last = next }
+      }
+    } catch {
+      return error
+    }
+  }
+
+  /// - Returns: whether ingest knows now. Where the way to it is broken the stream says so.
+  /// - Throws: ABORTED where another process has taken the name.
+  private func acknowledge(_ next: UInt64, _ epoch: UInt64) async throws -> Bool {
+    var request = ProtoAcknowledgeRequest()
+    request.subscriber = subscriber
+    request.epoch = epoch
+    request.nextOffset = next
+    do {
+      _ = try await control.acknowledge(request)
+      return true
+    } catch let error as RPCError where error.code != .aborted {
+      return false
+    }
+  }
+
   private func watchSilence() async -> any Error {
     do {
       while true {
@@ -200,6 +241,7 @@ package final class LogFollower: Sendable {
     let isFirst = state.withLock { state in
       state.lastHeard = MonotonicClock.now
       state.headOffset = message.headOffset
+      state.epoch = message.epoch
       defer { state.isConnected = true }
       return !state.isConnected
     }

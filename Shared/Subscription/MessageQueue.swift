@@ -87,7 +87,8 @@ final class MessageQueue: Sendable {
 extension ProtoLogRecord {
   var bodyBytes: Int {
     switch body {
-    case .batch(let bytes), .app(let bytes), .token(let bytes), .consent(let bytes), .plan(let bytes):
+    case .batch(let bytes), .app(let bytes), .token(let bytes), .erasure(let bytes), .consent(let bytes),
+      .plan(let bytes):
       bytes.count
     case nil: 0
     }

@@ -12,7 +12,8 @@ await ServiceMain(
     path: context.file("ingest.sqlite"), logger: context.logger,
     cachedDevicesMax: settings[IngestSettings.cachedDevicesMax],
     fileBytesMax: settings[IngestSettings.logMebibytesMax] << 20,
-    ledgerDays: settings[IngestSettings.ledgerDays],
+    ledgerDays: settings[IngestSettings.ledgerDays], policy: IngestSettings.policy(settings),
+    onDamage: { context.health.setApart(EventLogService.healthName, serving: !$0) },
     onToken: { context.tokens.apply($0) })
   try await core.makeFirstTokens(
     in: context.dataFolder, now: WallClock.nowMilliseconds, logger: context.logger)
@@ -26,6 +27,10 @@ await ServiceMain(
     "footfall_log_batches_total", help: "Batches and changes in those transactions."
   ) { Double(core.figures.batches) }
   core.register(in: context.metrics)
+  LogFigures.register(core, in: context.metrics)
+  context.metrics.gauge(
+    "footfall_log_disk_full", help: "1: the last transaction found no space; batches are refused."
+  ) { core.isDiskFull ? 1 : 0 }
   let service = IngestService(core: core)
   return ServiceParts(
     handlers: service.services, background: [.init("log") { try await service.run() }],

@@ -18,8 +18,14 @@ package final class IngestCore: Sendable {
   let reader: LogReader
   /// Of WatchTest.
   let watchers = WatcherCount()
-  let subscribers = SubscriberList()
   let pipeline = PipelineFigures()
+  let subscribers: SubscriberList
+  let damage: LogDamage
+  let eraser: LogEraser
+  let logger: Logger
+  let policy: LogPolicy
+  private let lastLags = Mutex<[ProtoSubscriberStatus]>([])
+  private let first: Atomic<UInt64>
   private let failures: AsyncStream<StoreError>
   private let draining = Atomic<Bool>(false)
 
@@ -32,16 +38,19 @@ package final class IngestCore: Sendable {
   ///   - onToken: told of every token, at the start and at each change once that is durable.
   ///   - cachedDevicesMax: devices whose windows stay in memory.
   ///   - ledgerDays: days that the ledger keeps.
+  ///   - onDamage: told when a damaged record is found in the log, and when there is none any more.
   package init(
     path: String, logger: Logger, cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0,
-    ledgerDays: Int? = nil,
+    ledgerDays: Int? = nil, policy: LogPolicy = LogPolicy(),
+    onDamage: @escaping @Sendable (Bool) -> Void = { _ in },
     onToken: @escaping @Sendable (ProtoTokenRecord) -> Void
   ) throws {
     let store = try Store(
       path: path,
       options: StoreOptions(
         durability: .full, readers: 4, pageBytes: 8_192, writerCacheKiB: 8_192,
-        fileBytesMax: fileBytesMax),
+        fileBytesMax: fileBytesMax, overwritesDeleted: true, checksPages: true,
+        sealsCommits: true),
       migrations: LogSchema.migrations)
     let (failures, signal) = AsyncStream<StoreError>.makeStream()
     store.onPoison { signal.yield($0) }
@@ -61,7 +70,19 @@ package final class IngestCore: Sendable {
       writer: writer, store: store, apps: apps, hash: hash, seenBudget: SeenBudget(),
       onToken: onToken)
     plans = EventManagement(writer: writer, store: store, apps: apps)
-    reader = LogReader(store: store)
+    self.logger = logger
+    self.policy = policy
+    damage = LogDamage(logger: logger, onChange: onDamage)
+    reader = LogReader(store: store, damage: damage)
+    eraser = LogEraser(writer: writer, store: store, damage: damage, logger: logger)
+    let (rows, first) = try store.read { connection in
+      (
+        try SubscriberList.load(connection),
+        try connection.first("SELECT min(first_offset) FROM log") { UInt64(bitPattern: $0.int64(0)) }
+      )
+    }
+    subscribers = SubscriberList(rows, awayMilliseconds: policy.awayMilliseconds)
+    self.first = Atomic(first ?? 0)
     try directory.load()
     try privacy.load()
     writer.start()
@@ -84,7 +105,8 @@ package final class IngestCore: Sendable {
     }
   }
 
-  /// Wakes subscribers for their signs of life, until the log fails.
+  /// What goes on beside the calls: signs of life of subscribers, retention, erasures, reading for damage. Until the log
+  /// fails.
   ///
   /// - Throws: the failure. The process must end then: what is on disk is not known.
   package func run() async throws {
@@ -93,15 +115,63 @@ package final class IngestCore: Sendable {
         for await failure in failures { throw failure }
       }
       group.addTask { [head = writer.head] in
-        while true {
-          try await Task.sleep(for: .milliseconds(Limits.signOfLifeMilliseconds))
-          head.tick()
+        try await Self.every(.milliseconds(Limits.signOfLifeMilliseconds)) { head.tick() }
+      }
+      group.addTask {
+        try await Self.every(.milliseconds(Limits.subscribersSavedMilliseconds)) {
+          await self.saveSubscribers(now: WallClock.nowMilliseconds)
+          try await self.noteLags()
         }
+      }
+      group.addTask { try await self.eraser.run() }
+      if policy.removes { group.addTask { try await self.keepRetention() } }
+      if policy.scrubBytesPerSecond > 0 {
+        group.addTask { try await self.scrub(bytesPerSecond: self.policy.scrubBytesPerSecond) }
       }
       defer { group.cancelAll() }
       try await group.next()
     }
   }
+
+  private func noteLags() async throws {
+    let lags = try await lags(now: WallClock.nowMilliseconds)
+    lastLags.withLock { $0 = lags }
+  }
+
+  /// The subscribers as of the last second.
+  var currentLags: [ProtoSubscriberStatus] { lastLags.withLock { $0 } }
+
+  private static func every(
+    _ interval: Duration, _ body: @Sendable () async throws -> Void
+  ) async throws {
+    while true {
+      try await Task.sleep(for: interval)
+      try await body()
+    }
+  }
+
+  private func keepRetention() async throws {
+    let clock = RetentionClock(now: WallClock.nowMilliseconds)
+    while true {
+      do {
+        try await removeOld(now: clock.now(wall: WallClock.nowMilliseconds))
+      } catch let error as RPCError where error.code == .resourceExhausted {
+        // The writer is busy, or the disk is full: next time.
+      }
+      try await Task.sleep(for: .seconds(Limits.retentionSeconds))
+    }
+  }
+
+  /// The first offset that retention has left.
+  package var firstOffset: UInt64 { first.load(ordering: .acquiring) }
+
+  func raiseFirstOffset(to offset: UInt64) {
+    precondition(offset >= firstOffset, "retention removes from the front")
+    first.store(offset, ordering: .releasing)
+  }
+
+  /// Damaged records that were found since the start.
+  package var damagedRecords: Int { damage.count }
 
   /// Subscriptions end from now on.
   package func drain() {
@@ -115,6 +185,7 @@ package final class IngestCore: Sendable {
   /// Writes what was taken, then closes the file.
   package func close() {
     writer.close()
+    eraser.close()
     store.close()
   }
 
@@ -146,24 +217,38 @@ package final class IngestCore: Sendable {
   /// The offset that the next event will get.
   package var head: UInt64 { writer.head.value }
 
+  /// Whether batches are refused because the last transaction found no space.
+  package var isDiskFull: Bool { writer.isDiskFull }
+
   /// Transactions and what they held, since the start.
   package var figures: (groups: Int, batches: Int) {
     let status = writer.currentStatus
     return (status.groups, status.batches)
   }
 
-  package func status() async throws -> ProtoLogStatus {
+  /// - Parameter now: ms since 1970.
+  package func status(now: Int64 = WallClock.nowMilliseconds) async throws -> ProtoLogStatus {
     var status = ProtoLogStatus()
     let current = writer.currentStatus
-    status.headOffset = head
-    status.firstOffset = try await store.readDetached { connection in
-      try connection.first("SELECT min(first_offset) FROM log") {
-        UInt64(bitPattern: $0.int64(0))
-      } ?? 0
+    let (removed, page, pages, free) = try await store.readDetached { connection in
+      func pragma(_ name: String) throws -> Int64 {
+        try connection.first("PRAGMA \(name)") { $0.int64(0) } ?? 0
+      }
+      let removed = try connection.first(
+        "SELECT bytes_before FROM log ORDER BY first_offset LIMIT 1") { $0.int64(0) }
+      return (
+        removed ?? 0, try pragma("page_size"), try pragma("page_count"), try pragma("freelist_count")
+      )
     }
-    status.payloadBytes = UInt64(current.payloadBytes)
+    status.headOffset = head
+    status.firstOffset = firstOffset
+    status.payloadBytes = UInt64(max(0, current.payloadBytes - removed))
     status.quarantinedEvents = UInt64(current.quarantined)
-    status.subscribers = subscribers.statuses
+    status.fileBytes = UInt64(page * pages)
+    status.freeBytes = UInt64(page * free)
+    status.damagedRecords = UInt64(damage.count)
+    status.diskFull = isDiskFull
+    status.subscribers = try await lags(now: now)
     return status
   }
 

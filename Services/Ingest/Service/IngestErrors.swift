@@ -52,6 +52,15 @@ enum IngestErrors {
       metadata: metadata)
   }
 
+  /// With how long to wait (gRFC A6).
+  static func diskFull() -> RPCError {
+    var metadata = Metadata()
+    metadata.add("grpc-retry-pushback-ms", "\(Limits.diskFullPushbackMilliseconds)")
+    return RPCError(
+      .resourceExhausted, "the disk is full; nothing of this is stored, and reading goes on",
+      metadata: metadata)
+  }
+
   static let shuttingDown = RPCError(.unavailable, "ingest is shutting down")
 
   static func failed(_ cause: any Error) -> RPCError {
@@ -60,11 +69,43 @@ enum IngestErrors {
       cause: cause)
   }
 
-  static func beyond(_ offset: UInt64, head: UInt64) -> RPCError {
-    RPCError(.outOfRange, "from_offset: at most \(head), the log's end; got \(offset)")
+  static func beyond(_ field: String, _ offset: UInt64, head: UInt64) -> RPCError {
+    RPCError(.outOfRange, "\(field): at most \(head), the log's end; got \(offset)")
   }
 
-  static func damaged(_ offset: UInt64) -> RPCError {
-    RPCError(.dataLoss, "the record at offset \(offset) does not match its checksum")
+  /// The app that a call is about: the token's own, or the one that it names. Empty: none is named.
+  static func appID(_ named: String, of principal: Principal) throws(RPCError) -> String {
+    guard let own = principal.appID else { return named }
+    guard named.isEmpty || named == own else { throw otherApp(named) }
+    return own
+  }
+
+  static func checkSubscriber(_ name: String) throws(RPCError) {
+    guard (1...Limits.subscriberBytesMax).contains(name.utf8.count) else {
+      throw invalid(
+        "subscriber", "1-\(Limits.subscriberBytesMax) bytes; got \(name.utf8.count) bytes")
+    }
+  }
+
+  static func removed(_ offset: UInt64, first: UInt64, head: UInt64) -> RPCError {
+    RPCError(
+      .outOfRange,
+      "from_offset: \(offset) was removed by retention; the log holds \(first) up to \(head)")
+  }
+
+  static func damaged(_ found: DamagedRecord) -> RPCError {
+    RPCError(.dataLoss, "the record at offset \(found.offset) \(found.reason)")
+  }
+
+  static func fenced(_ name: String, epoch: UInt64) -> RPCError {
+    RPCError(.aborted, "subscriber: \"\(name)\" was taken by another one, epoch \(epoch)")
+  }
+
+  static func unknownSubscriber(_ name: String) -> RPCError {
+    RPCError(.notFound, "subscriber: there is none of the name \"\(name)\"")
+  }
+
+  static func connected(_ name: String) -> RPCError {
+    RPCError(.failedPrecondition, "subscriber: \"\(name)\" is connected")
   }
 }

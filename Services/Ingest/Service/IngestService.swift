@@ -17,8 +17,9 @@ package final class IngestService: IngestHandlers {
   /// What the server offers: this service and the log's.
   package var services: [any ServiceHandlers] {
     [
-      self, EventLogService(core: core), CompletenessService(core: core, now: now),
-      PrivacyService(core: core, now: now), EventManagementService(core: core, now: now),
+      self, EventLogService(core: core, now: now), LogControlService(core: core, now: now),
+      CompletenessService(core: core, now: now), PrivacyService(core: core, now: now),
+      EventManagementService(core: core, now: now),
     ]
   }
 
@@ -54,7 +55,7 @@ package final class IngestService: IngestHandlers {
   package func getLogStatus(
     _ request: ProtoGetLogStatusRequest, context: CallContext
   ) async throws -> ProtoLogStatus {
-    try await core.status()
+    try await core.status(now: now())
   }
 
   // MARK: Apps

@@ -13,7 +13,34 @@ package enum IngestSettings {
     "ledger-days", default: Limits.ledgerDays, in: 1...3_660, unit: "days",
     help: "Days of receipt that the completeness ledger keeps.")
 
+  package static let keepDays = Setting<Int>.integer(
+    "log-keep-days", default: 0, in: 0...36_500, unit: "days",
+    help: """
+      Records are removed when they are older and every subscriber has applied them. 0: none for their age.
+      """)
+  package static let keepMebibytes = Setting<Int>.integer(
+    "log-keep-mib", default: 0, in: 0...16_777_216, unit: "MiB",
+    help: """
+      The oldest records are removed beyond this much payload, once every subscriber has applied them. 0: none for their size.
+      """)
+  package static let awayHours = Setting<Int>.integer(
+    "subscriber-away-hours", default: 168, in: 1...876_000, unit: "hours",
+    help: "Retention does not wait for a subscriber that was not connected for longer.")
+  package static let scrubMebibytes = Setting<Int>.integer(
+    "log-scrub-mib-per-second", default: 1, in: 0...1_024, unit: "MiB/s",
+    help: "The log is read in the background at this rate and its checksums are compared. 0: never.")
+
   package static let all = [
     cachedDevicesMax.definition, logMebibytesMax.definition, ledgerDays.definition,
+    keepDays.definition,
+    keepMebibytes.definition, awayHours.definition, scrubMebibytes.definition,
   ]
+
+  package static func policy(_ settings: Settings) -> LogPolicy {
+    LogPolicy(
+      keepMilliseconds: Int64(settings[keepDays]) * 86_400_000,
+      keepBytes: Int64(settings[keepMebibytes]) << 20,
+      awayMilliseconds: Int64(settings[awayHours]) * 3_600_000,
+      scrubBytesPerSecond: settings[scrubMebibytes] << 20)
+  }
 }

@@ -11,6 +11,10 @@ enum Limits {
   static let groupBytesMax = 8 << 20
   /// A refused caller is asked to come back after this long.
   static let pushbackMilliseconds = 100
+  /// The same where the disk is full.
+  static let diskFullPushbackMilliseconds = 1_000
+  /// On a full disk a transaction is tried this often; batches in between are refused at once.
+  static let diskFullRetryMilliseconds = 250
 
   /// Devices whose windows are in memory, about 850 bytes each.
   static let cachedDevicesMax = 16_384
@@ -29,6 +33,8 @@ enum Limits {
   static let chunkBytes = 1 << 20
   /// Records of one message to a subscriber.
   static let chunkRecordsMax = 4_096
+  /// Rows that are read for one message, those of other apps included.
+  static let chunkRowsMax = 16_384
   /// A subscriber that keeps up is sent at most one message in this time: fewer, larger ones.
   static let subscriberIntervalMilliseconds: Int64 = 5
   /// Signs of life to subscribers come this often.
@@ -55,6 +61,36 @@ enum Limits {
   static let customFormBytes = 3...64
   /// What an app's lateness bound may be, ms: an hour to 400 days.
   static let latenessMilliseconds: ClosedRange<Int64> = 3_600_000...34_560_000_000
+  /// How far subscribers are is written down this often, while it changes.
+  static let subscribersSavedMilliseconds = 1_000
+  /// When a connected subscriber was last seen is written down this often.
+  static let lastSeenMilliseconds: Int64 = 60_000
+
+  /// Damaged records that are remembered and listed.
+  static let damagedRecordsMax = 1_000
+  /// Rows of one step of reading the log for its checksums.
+  static let verifiedRowsMax = 16_384
+  static let verifiedBytes = 4 << 20
+  /// Messages of VerifyLog come at least this often.
+  static let verifyMessageMilliseconds: Int64 = 500
+  /// A step of the reading in the background.
+  static let scrubbedBytes = 256 << 10
+  /// Between the end of one such reading of the log and the next.
+  static let scrubPauseSeconds = 3_600
+
+  /// Rows and bytes that one transaction of retention removes.
+  static let retentionRowsMax = 256
+  static let retentionBytes = 2 << 20
+  static let retentionSeconds = 5
+
+  /// Rows that one transaction of an erasure rewrites.
+  static let erasedRowsMax = 64
+  /// Rows of quarantine that are looked at in one read.
+  static let erasureQuarantineRowsMax = 256
+  /// Erasures that wait.
+  static let erasuresMax = 1_024
+  /// An erasure waits this long for readers to let go of the write-ahead log.
+  static let erasureCheckpointSeconds = 60
 
   /// The tracking plan of an app.
   enum Plan {

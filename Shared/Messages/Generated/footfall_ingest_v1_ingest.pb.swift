@@ -676,14 +676,26 @@ package nonisolated struct ProtoLogStatus: Sendable {
   /// The offset that the next event will get.
   package var headOffset: UInt64 = 0
 
+  /// The first offset that retention has left.
   package var firstOffset: UInt64 = 0
 
-  /// Bytes of payload in the log.
+  /// Bytes of payload that were appended from first_offset on; what erasure took out of them is not subtracted.
   package var payloadBytes: UInt64 = 0
 
   package var subscribers: [ProtoSubscriberStatus] = []
 
   package var quarantinedEvents: UInt64 = 0
+
+  /// Bytes of the log's file, and how many of these are free for new events.
+  package var fileBytes: UInt64 = 0
+
+  package var freeBytes: UInt64 = 0
+
+  /// Damaged records that were found since the start, by reading or by VerifyLog.
+  package var damagedRecords: UInt64 = 0
+
+  /// The last transaction found no space: batches are refused with RESOURCE_EXHAUSTED until one does.
+  package var diskFull: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -697,10 +709,31 @@ package nonisolated struct ProtoSubscriberStatus: Sendable {
 
   package var name: String = String()
 
-  /// The next offset that it will be sent.
+  /// The next offset that it will be sent; acknowledged_offset where it is not connected.
   package var nextOffset: UInt64 = 0
 
   package var connected: Bool = false
+
+  /// It has applied everything before this.
+  package var acknowledgedOffset: UInt64 = 0
+
+  /// Offsets from acknowledged_offset to the log's end.
+  package var lagEvents: UInt64 = 0
+
+  /// How long ago the first record from acknowledged_offset on was received, ms. 0: there is none. For one that asks for one app
+  /// only, records of other apps count until it is told of them, at least every second.
+  package var lagMs: UInt64 = 0
+
+  package var epoch: UInt64 = 0
+
+  /// When it was last connected, ms since 1970.
+  package var lastSeenMs: Int64 = 0
+
+  /// Empty: it asks for all apps.
+  package var appID: String = String()
+
+  /// Retention waits for it. False once it has been away for longer than --subscriber-away-hours.
+  package var holdsRetention: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -715,8 +748,15 @@ package nonisolated struct ProtoSubscribeRequest: Sendable {
   /// The first offset wanted.
   package var fromOffset: UInt64 = 0
 
-  /// Who asks: 1-64 bytes, for LogStatus.
+  /// Who asks: 1-64 bytes. The name is kept, and retention waits for it, until ForgetSubscriber.
   package var subscriber: String = String()
+
+  /// Only records of this app; the position passes over the others. Empty: the token's app, or all records.
+  package var appID: String = String()
+
+  /// 0: takes the name, from whoever has it. Else the epoch of an earlier stream of the same process: goes on where the name
+  /// is still its own, ABORTED where another one has taken it.
+  package var epoch: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -733,6 +773,12 @@ package nonisolated struct ProtoSubscribeResponse: Sendable {
 
   /// The log's end when this was sent.
   package var headOffset: UInt64 = 0
+
+  /// Follows the last offset that this message covers, records of other apps that it leaves out included.
+  package var nextOffset: UInt64 = 0
+
+  /// The stream's claim on the subscriber's name: for Acknowledge, and for taking the stream up again.
+  package var epoch: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -766,7 +812,7 @@ package nonisolated struct ProtoLogRecord: Sendable {
 
   package var body: ProtoLogRecord.OneOf_Body? = nil
 
-  /// An encoded CollectRequest that holds the accepted events only.
+  /// An encoded CollectRequest that holds the accepted events only. No bytes: all `count` events were erased.
   package var batch: Data {
     get {
       if case .batch(let v)? = body {return v}
@@ -811,10 +857,19 @@ package nonisolated struct ProtoLogRecord: Sendable {
     set {body = .consent(newValue)}
   }
 
+  /// An encoded ErasureRecord (log.proto). It covers one offset.
+  package var erasure: Data {
+    get {
+      if case .erasure(let v)? = body {return v}
+      return Data()
+    }
+    set {body = .erasure(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
-    /// An encoded CollectRequest that holds the accepted events only.
+    /// An encoded CollectRequest that holds the accepted events only. No bytes: all `count` events were erased.
     case batch(Data)
     /// An encoded App.
     case app(Data)
@@ -824,6 +879,8 @@ package nonisolated struct ProtoLogRecord: Sendable {
     case plan(Data)
     /// An encoded ConsentRecord.
     case consent(Data)
+    /// An encoded ErasureRecord (log.proto). It covers one offset.
+    case erasure(Data)
 
   }
 
@@ -1940,7 +1997,7 @@ nonisolated extension ProtoGetLogStatusRequest: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension ProtoLogStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LogStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}head_offset\0\u{3}first_offset\0\u{3}payload_bytes\0\u{1}subscribers\0\u{3}quarantined_events\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}head_offset\0\u{3}first_offset\0\u{3}payload_bytes\0\u{1}subscribers\0\u{3}quarantined_events\0\u{3}file_bytes\0\u{3}free_bytes\0\u{3}damaged_records\0\u{3}disk_full\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1953,6 +2010,10 @@ nonisolated extension ProtoLogStatus: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.payloadBytes) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.subscribers) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.quarantinedEvents) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.fileBytes) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.freeBytes) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.damagedRecords) }()
+      case 9: try { try decoder.decodeSingularBoolField(value: &self.diskFull) }()
       default: break
       }
     }
@@ -1974,6 +2035,18 @@ nonisolated extension ProtoLogStatus: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.quarantinedEvents != 0 {
       try visitor.visitSingularUInt64Field(value: self.quarantinedEvents, fieldNumber: 5)
     }
+    if self.fileBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.fileBytes, fieldNumber: 6)
+    }
+    if self.freeBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.freeBytes, fieldNumber: 7)
+    }
+    if self.damagedRecords != 0 {
+      try visitor.visitSingularUInt64Field(value: self.damagedRecords, fieldNumber: 8)
+    }
+    if self.diskFull != false {
+      try visitor.visitSingularBoolField(value: self.diskFull, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1983,6 +2056,10 @@ nonisolated extension ProtoLogStatus: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.payloadBytes != rhs.payloadBytes {return false}
     if lhs.subscribers != rhs.subscribers {return false}
     if lhs.quarantinedEvents != rhs.quarantinedEvents {return false}
+    if lhs.fileBytes != rhs.fileBytes {return false}
+    if lhs.freeBytes != rhs.freeBytes {return false}
+    if lhs.damagedRecords != rhs.damagedRecords {return false}
+    if lhs.diskFull != rhs.diskFull {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1990,7 +2067,7 @@ nonisolated extension ProtoLogStatus: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoSubscriberStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SubscriberStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}next_offset\0\u{1}connected\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}next_offset\0\u{1}connected\0\u{3}acknowledged_offset\0\u{3}lag_events\0\u{3}lag_ms\0\u{1}epoch\0\u{3}last_seen_ms\0\u{3}app_id\0\u{3}holds_retention\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2001,6 +2078,13 @@ nonisolated extension ProtoSubscriberStatus: SwiftProtobuf.Message, SwiftProtobu
       case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.nextOffset) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.connected) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.acknowledgedOffset) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.lagEvents) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.lagMs) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 8: try { try decoder.decodeSingularInt64Field(value: &self.lastSeenMs) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.appID) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.holdsRetention) }()
       default: break
       }
     }
@@ -2016,6 +2100,27 @@ nonisolated extension ProtoSubscriberStatus: SwiftProtobuf.Message, SwiftProtobu
     if self.connected != false {
       try visitor.visitSingularBoolField(value: self.connected, fieldNumber: 3)
     }
+    if self.acknowledgedOffset != 0 {
+      try visitor.visitSingularUInt64Field(value: self.acknowledgedOffset, fieldNumber: 4)
+    }
+    if self.lagEvents != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lagEvents, fieldNumber: 5)
+    }
+    if self.lagMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lagMs, fieldNumber: 6)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 7)
+    }
+    if self.lastSeenMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.lastSeenMs, fieldNumber: 8)
+    }
+    if !self.appID.isEmpty {
+      try visitor.visitSingularStringField(value: self.appID, fieldNumber: 9)
+    }
+    if self.holdsRetention != false {
+      try visitor.visitSingularBoolField(value: self.holdsRetention, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2023,6 +2128,13 @@ nonisolated extension ProtoSubscriberStatus: SwiftProtobuf.Message, SwiftProtobu
     if lhs.name != rhs.name {return false}
     if lhs.nextOffset != rhs.nextOffset {return false}
     if lhs.connected != rhs.connected {return false}
+    if lhs.acknowledgedOffset != rhs.acknowledgedOffset {return false}
+    if lhs.lagEvents != rhs.lagEvents {return false}
+    if lhs.lagMs != rhs.lagMs {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.lastSeenMs != rhs.lastSeenMs {return false}
+    if lhs.appID != rhs.appID {return false}
+    if lhs.holdsRetention != rhs.holdsRetention {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2030,7 +2142,7 @@ nonisolated extension ProtoSubscriberStatus: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension ProtoSubscribeRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SubscribeRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}from_offset\0\u{1}subscriber\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}from_offset\0\u{1}subscriber\0\u{3}app_id\0\u{1}epoch\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2040,6 +2152,8 @@ nonisolated extension ProtoSubscribeRequest: SwiftProtobuf.Message, SwiftProtobu
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.fromOffset) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.subscriber) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.appID) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       default: break
       }
     }
@@ -2052,12 +2166,20 @@ nonisolated extension ProtoSubscribeRequest: SwiftProtobuf.Message, SwiftProtobu
     if !self.subscriber.isEmpty {
       try visitor.visitSingularStringField(value: self.subscriber, fieldNumber: 2)
     }
+    if !self.appID.isEmpty {
+      try visitor.visitSingularStringField(value: self.appID, fieldNumber: 3)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: ProtoSubscribeRequest, rhs: ProtoSubscribeRequest) -> Bool {
     if lhs.fromOffset != rhs.fromOffset {return false}
     if lhs.subscriber != rhs.subscriber {return false}
+    if lhs.appID != rhs.appID {return false}
+    if lhs.epoch != rhs.epoch {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2065,7 +2187,7 @@ nonisolated extension ProtoSubscribeRequest: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension ProtoSubscribeResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SubscribeResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}records\0\u{3}head_offset\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}records\0\u{3}head_offset\0\u{3}next_offset\0\u{1}epoch\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2075,6 +2197,8 @@ nonisolated extension ProtoSubscribeResponse: SwiftProtobuf.Message, SwiftProtob
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.records) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.headOffset) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.nextOffset) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       default: break
       }
     }
@@ -2087,12 +2211,20 @@ nonisolated extension ProtoSubscribeResponse: SwiftProtobuf.Message, SwiftProtob
     if self.headOffset != 0 {
       try visitor.visitSingularUInt64Field(value: self.headOffset, fieldNumber: 2)
     }
+    if self.nextOffset != 0 {
+      try visitor.visitSingularUInt64Field(value: self.nextOffset, fieldNumber: 3)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: ProtoSubscribeResponse, rhs: ProtoSubscribeResponse) -> Bool {
     if lhs.records != rhs.records {return false}
     if lhs.headOffset != rhs.headOffset {return false}
+    if lhs.nextOffset != rhs.nextOffset {return false}
+    if lhs.epoch != rhs.epoch {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2100,7 +2232,7 @@ nonisolated extension ProtoSubscribeResponse: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LogRecord"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0\u{1}plan\0\u{2}\u{3}consent\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0\u{1}plan\0\u{2}\u{2}erasure\0\u{1}consent\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2145,6 +2277,14 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
         if let v = v {
           if self.body != nil {try decoder.handleConflictingOneOf()}
           self.body = .plan(v)
+        }
+      }()
+      case 13: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.body != nil {try decoder.handleConflictingOneOf()}
+          self.body = .erasure(v)
         }
       }()
       case 14: try {
@@ -2202,6 +2342,10 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
     case .plan?: try {
       guard case .plan(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularBytesField(value: v, fieldNumber: 11)
+    }()
+    case .erasure?: try {
+      guard case .erasure(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 13)
     }()
     case .consent?: try {
       guard case .consent(let v)? = self.body else { preconditionFailure() }

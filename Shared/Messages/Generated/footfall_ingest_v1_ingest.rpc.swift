@@ -155,7 +155,12 @@ package enum EventLogMethods {
 /// The log, for the suite's own services.
 package protocol EventLogHandlers: ServiceHandlers {
   /// Sends the records from an offset on, then each new one as it becomes durable, until the caller ends the call. Flow
-  /// control is the only limit to its speed. OUT_OF_RANGE where from_offset is beyond the log's end.
+  /// control is the only limit to its speed.
+  ///
+  /// A name belongs to one stream at a time: the newest one ends the one before. OUT_OF_RANGE: from_offset is beyond the log's
+  /// end, or was removed by retention; the message names the offsets that there are. ABORTED: another subscriber has taken the
+  /// name since (`epoch`). DATA_LOSS: a record is damaged; the message names its offset. INVALID_ARGUMENT: the name.
+  /// PERMISSION_DENIED: app_id is not the token's. RESOURCE_EXHAUSTED: there are 64 names already.
   func subscribe(_ request: [UInt8], responses: ResponseWriter<[UInt8]>, context: CallContext) async throws
 }
 
@@ -176,7 +181,12 @@ package struct EventLogClient: Sendable {
   package init(_ transport: any ClientTransport) { self.transport = transport }
 
   /// Sends the records from an offset on, then each new one as it becomes durable, until the caller ends the call. Flow
-  /// control is the only limit to its speed. OUT_OF_RANGE where from_offset is beyond the log's end.
+  /// control is the only limit to its speed.
+  ///
+  /// A name belongs to one stream at a time: the newest one ends the one before. OUT_OF_RANGE: from_offset is beyond the log's
+  /// end, or was removed by retention; the message names the offsets that there are. ABORTED: another subscriber has taken the
+  /// name since (`epoch`). DATA_LOSS: a record is damaged; the message names its offset. INVALID_ARGUMENT: the name.
+  /// PERMISSION_DENIED: app_id is not the token's. RESOURCE_EXHAUSTED: there are 64 names already.
   package func subscribe(_ request: ProtoSubscribeRequest, options: CallOptions = CallOptions()) async throws
     -> ResponseStream<ProtoSubscribeResponse>
   {

@@ -16,14 +16,17 @@ package final class HealthBoard: Sendable {
 
   private struct State {
     var services: [String: Bool] = [:]
+    /// Services without which the process still answers.
+    var apart: Set<String> = []
     var watchers: [Int: Watcher] = [:]
     var nextWatcher = 0
     var isDraining = false
 
-    /// The process answers where all its services do. The empty name stands for the process.
+    /// The process answers where all its services do but those apart. The empty name stands for the process.
     func status(of service: String) -> Status? {
       if service.isEmpty {
-        return isDraining || services.values.contains(false) ? .notServing : .serving
+        let isMissing = services.contains { !$0.value && !apart.contains($0.key) }
+        return isDraining || isMissing ? .notServing : .serving
       }
       return services[service].map { $0 && !isDraining ? .serving : .notServing }
     }
@@ -41,6 +44,13 @@ package final class HealthBoard: Sendable {
       state.services[service] = serving
       Self.tellWatchers(&state)
     }
+  }
+
+  /// The same for a service without which the process still answers: a load balancer that asks for the process must not
+  /// keep the other services' calls away.
+  package func setApart(_ service: String, serving: Bool) {
+    state.withLock { _ = $0.apart.insert(service) }
+    set(service, serving: serving)
   }
 
   /// Names a service unless it is named already.

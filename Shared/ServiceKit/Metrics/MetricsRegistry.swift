@@ -22,7 +22,15 @@ package final class MetricsRegistry: Sendable {
     case summary(sum: Double, count: Double)
   }
 
+  /// Gauges of one name whose labels come and go.
+  struct Family: Sendable {
+    let name: String
+    let help: String
+    let read: @Sendable () -> [(labels: [(String, String)], value: Double)]
+  }
+
   private let metrics = Mutex<[Metric]>([])
+  private let families = Mutex<[Family]>([])
 
   package init() {}
 
@@ -57,10 +65,28 @@ package final class MetricsRegistry: Sendable {
       })
   }
 
-  private func add(_ metric: Metric) {
+  /// Gauges of one name, one for each of a changing set of things: `footfall_log_subscriber_lag_events`.
+  ///
+  /// - Parameter read: as for `gauge`; each value with its labels.
+  package func gauges(
+    _ name: String, help: String,
+    read: @escaping @Sendable () -> [(labels: [(String, String)], value: Double)]
+  ) {
+    Self.check(name)
+    families.withLock { families in
+      precondition(families.count < Self.metricsMax, "more than \(Self.metricsMax) families")
+      families.append(Family(name: name, help: help, read: read))
+    }
+  }
+
+  private static func check(_ name: String) {
     precondition(
-      metric.name.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 95 },
-      "metric \(metric.name): a-z, 0-9 and _ only")
+      name.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 95 },
+      "metric \(name): a-z, 0-9 and _ only")
+  }
+
+  private func add(_ metric: Metric) {
+    Self.check(metric.name)
     metrics.withLock { metrics in
       precondition(metrics.count < Self.metricsMax, "more than \(Self.metricsMax) metrics")
       metrics.append(metric)
@@ -76,5 +102,14 @@ package final class MetricsRegistry: Sendable {
   }
 
   /// All, those of one name behind one another.
-  private var all: [Metric] { metrics.withLock { $0 }.sorted { $0.name < $1.name } }
+  private var all: [Metric] {
+    let changing = families.withLock { $0 }.flatMap { family in
+      family.read().map { sample in
+        Metric(
+          name: family.name, kind: .gauge, help: family.help, labels: sample.labels,
+          read: { .value(sample.value) })
+      }
+    }
+    return (metrics.withLock { $0 } + changing).sorted { $0.name < $1.name }
+  }
 }

@@ -50,46 +50,49 @@ private final class Answered: Sendable {
     }
   }
 
-  @Test func `after a full disk nothing is acknowledged, and the process is told to end`() async throws
-  {
+  @Test func `on a full disk batches are refused with a time to wait, and memory is as the file`() async throws {
     let fixture = try await Fixture(fileBytesMax: 300 << 10)
     let text = String(repeating: "x", count: 1_000)
-    var accepted: [String] = []
-    var failure: RPCError?
-    for index in 0..<1_000 {
-      do {
-        let events = [Fixture.event(id: "\(index)", fields: [("text", .text(text))])]
-        _ = try await fixture.send(events)
-        accepted.append("\(index)")
-      } catch {
-        failure = error as? RPCError
-        break
-      }
+    let huge = (1...400).map {
+      Fixture.event(sequence: UInt64($0), fields: [("text", .text(text)), ("new", .integer(1))])
     }
-    #expect(failure?.code == .unavailable)
-    #expect(!accepted.isEmpty)
-    let ended = await #expect(throws: StoreError.self) { try await fixture.core.run() }
-    #expect(ended?.code == .diskFull)
-    let later = try await fixture.refusal(Fixture.request([Fixture.event(id: "later")]))
-    #expect(later.code == .unavailable)
+    let before = fixture.core.head
+    let refusal = try await fixture.refusal(Fixture.request(huge, device: "d"))
+    #expect(refusal.code == .resourceExhausted)
+    #expect(refusal.metadata["grpc-retry-pushback-ms"] == "1000")
+    #expect(fixture.core.isDiskFull)
+    #expect(fixture.core.head == before)
+    #expect(try await fixture.records().count == 1)
+    // The same numbers again, in a batch for which there is space: nothing of the failed transaction is remembered.
+    let small = huge[..<3].map { event in
+      var event = event
+      event.fields = [event.fields[1]]
+      return event
+    }
+    try await Task.sleep(for: .milliseconds(300))
+    let answer = try await fixture.send(Fixture.request(small, device: "d"))
+    #expect(answer.accepted == 3)
+    #expect(answer.duplicates == 0)
+    #expect(!fixture.core.isDiskFull)
+    #expect(fixture.core.head == before + 3)
+    // The type that came with the failed batch was written down with this one.
     try fixture.reopen()
-    #expect(try await fixture.batches().flatMap { $0.events.map(\.eventID) } == accepted)
-    #expect(try await fixture.send([Fixture.event(id: "later")]).accepted == 1)
+    let wrong = try await fixture.send([Fixture.event(id: "w", fields: [("new", .text("x"))])])
+    #expect((wrong.rejected + wrong.quarantined).map(\.reason) == ["wrong_type"])
+    #expect(try await fixture.send(Fixture.request(small, device: "d")).duplicates == 3)
+    #expect(try await fixture.send(Fixture.request(huge, device: "d")).accepted == 397)
   }
 
   @Test func `a damaged record is refused, never served`() async throws {
     let fixture = try await Fixture()
     for id in ["a", "b", "c"] { _ = try await fixture.send([Fixture.event(id: id)]) }
     try fixture.reopen {
-      let store = try Store(
-        path: fixture.path, options: StoreOptions(durability: .full),
-        migrations: (1...IngestCore.schemaVersion).map { Migration($0, "") })
-      try store.write {
+      try fixture.tamper {
         try $0.execute("UPDATE log SET payload = zeroblob(length(payload)) WHERE first_offset = 2")
       }
-      store.close()
     }
-    let error = await #expect(throws: RPCError.self) { _ = try await fixture.core.records(from: 1) }
+    // What comes before it is served.
+    let error = await #expect(throws: RPCError.self) { _ = try await fixture.core.records(from: 2) }
     #expect(error?.code == .dataLoss)
     #expect(error?.message.contains("offset 2") == true)
     #expect(try await fixture.records(from: 3).count == 1)

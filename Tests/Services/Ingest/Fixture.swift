@@ -3,6 +3,7 @@ import Ingest
 import Logging
 import Messages
 import RPC
+import Store
 import SwiftProtobuf
 import Synchronization
 import Testing
@@ -21,7 +22,10 @@ final class Fixture: Sendable {
     tokenID: "t", appID: "shop", scopes: ["ingest:write", "ingest:import"])
   static let anyApp = Principal(tokenID: "a", appID: nil, scopes: ["ingest:write"])
 
-  init(cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil) async throws {
+  init(
+    cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil,
+    policy: LogPolicy = LogPolicy()
+  ) async throws {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     self.logger = logger
@@ -29,7 +33,8 @@ final class Fixture: Sendable {
       "footfall-ingest-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     try open(
-      cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays)
+      cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays,
+      policy: policy)
     var app = ProtoApp()
     app.appID = "shop"
     _ = try await core.createApp(app, now: Self.start)
@@ -45,21 +50,24 @@ final class Fixture: Sendable {
   var path: String { folder.path + "/ingest.sqlite" }
 
   private func open(
-    cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil
+    cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil,
+    policy: LogPolicy = LogPolicy()
   ) throws {
     let core = try IngestCore(
       path: path, logger: logger, cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax,
-      ledgerDays: ledgerDays
+      ledgerDays: ledgerDays, policy: policy
     ) { [weak self] record in
       self?.tokens.withLock { $0[record.token.tokenID] = record }
     }
     openCore.withLock { $0 = core }
   }
 
-  func reopen(cachedDevicesMax: Int? = nil, between: () throws -> Void = {}) throws {
+  func reopen(
+    cachedDevicesMax: Int? = nil, policy: LogPolicy = LogPolicy(), between: () throws -> Void = {}
+  ) throws {
     core.close()
     try between()
-    try open(cachedDevicesMax: cachedDevicesMax)
+    try open(cachedDevicesMax: cachedDevicesMax, policy: policy)
   }
 
   // MARK: Requests
@@ -116,6 +124,15 @@ final class Fixture: Sendable {
     _ request: ProtoCollectRequest, as principal: Principal = Fixture.principal
   ) async throws -> RPCError {
     try await #require(throws: RPCError.self) { _ = try await self.send(request, as: principal) }
+  }
+
+  /// Changes the file while nobody has it open.
+  func tamper(_ body: (StoreConnection) throws -> Void) throws {
+    let store = try Store(
+      path: path, options: StoreOptions(durability: .full),
+      migrations: (1...IngestCore.schemaVersion).map { Migration($0, "") })
+    defer { store.close() }
+    try store.write(body)
   }
 
   // MARK: The log

@@ -123,4 +123,25 @@ import Testing
       #expect(unnamed?.code == .invalidArgument)
     }
   }
+
+  @Test func `streams that are cancelled while their tasks wait leave a server that serves`() async throws {
+    try await withServer { ingest, log, fixture in
+      for round in 0..<30 {
+        var ask = ProtoSubscribeRequest()
+        ask.subscriber = "test"
+        let subscription = try await log.subscribe(ask)
+        var messages = subscription.makeAsyncIterator()
+        _ = try await messages.next()
+        let call = try await ingest.collectStream()
+        try await call.send(request([Fixture.event(id: "\(round)")]))
+        var answers = call.responses.makeAsyncIterator()
+        _ = try await answers.next()
+        // Both handlers wait now: one for events, one for batches.
+        subscription.cancel()
+        call.cancel()
+      }
+      #expect(try await ingest.collect(request([Fixture.event(id: "after")])).accepted == 1)
+      #expect(fixture.core.head == 32)
+    }
+  }
 }

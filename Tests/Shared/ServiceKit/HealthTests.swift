@@ -35,6 +35,9 @@ struct HealthTests {
       let all = try await client.list(
         Grpc_Health_V1_HealthListRequest(), options: CallOptions(timeoutMilliseconds: 5_000))
       #expect(Set(all.statuses.keys) == ["", "a", "b"])
+      board.setApart("b", serving: false)
+      #expect(try await Self.status(client, "b") == .notServing)
+      #expect(try await Self.status(client, "") == .serving)
     }
   }
 

@@ -7,7 +7,7 @@ import Testing
 @Suite("Methods")
 struct MethodTests {
   private static let all: [MethodDescriptor] =
-    IngestMethods.all + EventLogMethods.all + EventManagementMethods.all
+    IngestMethods.all + EventLogMethods.all + LogControlMethods.all + EventManagementMethods.all
     + CompletenessMethods.all + PrivacyMethods.all + QueryMethods.all + LiveStatsMethods.all
     + UserProfileMethods.all + Grpc_Health_V1_HealthMethods.all
     + Grpc_Reflection_V1_ServerReflectionMethods.all

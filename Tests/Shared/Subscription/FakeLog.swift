@@ -128,7 +128,8 @@ struct LogWriter {
     record.receivedMs = 1_700_000_000_000 + Int64(head)
     record.body = body
     switch body {
-    case .batch(let bytes), .app(let bytes), .token(let bytes), .consent(let bytes), .plan(let bytes):
+    case .batch(let bytes), .app(let bytes), .token(let bytes), .erasure(let bytes), .consent(let bytes),
+      .plan(let bytes):
       record.checksum = CRC32C.checksum(Array(bytes))
     }
     records.append(record)

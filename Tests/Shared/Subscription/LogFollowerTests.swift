@@ -255,10 +255,31 @@ private let bearerMethod = MethodDescriptor(
     var writer = LogWriter()
     try writer.app("shop")
     for _ in 0..<200 { try writer.batch(200) }
-    let store = try openStore(fileBytesMax: 200_000)
+    let store = try openStore()
     let follower = try follower(FakeLog(records: writer.records), store, CountingConsumer())
+    store.close()
     await #expect(throws: StoreError.self) { try await follower.run() }
-    #expect(store.poison != nil)
+  }
+
+  @Test func on_a_full_disk_a_follower_waits_for_space() async throws {
+    var writer = LogWriter()
+    try writer.app("shop")
+    for _ in 0..<200 { try writer.batch(200) }
+    let store = try openStore(fileBytesMax: 200_000)
+    let consumer = CountingConsumer()
+    let follower = try follower(FakeLog(records: writer.records), store, consumer)
+    let run = Task { try await follower.run() }
+    let end = ContinuousClock.now + .seconds(20)
+    while consumer.rollbacks == 0, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(5)) }
+    #expect(consumer.rollbacks > 0)
+    #expect(store.poison == nil)
+    try store.write { try $0.executeScript("PRAGMA max_page_count = 1000000") }
+    while follower.position.nextOffset < 40_001, ContinuousClock.now < end {
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    #expect(follower.position.nextOffset == 40_001)
+    run.cancel()
+    _ = await run.result
   }
 
   @Test func waits_grow_to_ten_seconds() {

@@ -13,8 +13,7 @@ package struct Footfall: AsyncParsableCommand {
     subcommands: [
       AppCommand.self, TokenCommand.self, EventCommand.self, PlanCommand.self, ImportCommand.self,
       SendCommand.self, TrendCommand.self, FunnelCommand.self, LiveCommand.self, LedgerCommand.self,
-      ProfileCommand.self, PortraitCommand.self,
-      HealthCommand.self, DemoCommand.self,
+      ProfileCommand.self, PortraitCommand.self, HealthCommand.self, LogCommand.self, DemoCommand.self,
     ])
 
   package init() {}

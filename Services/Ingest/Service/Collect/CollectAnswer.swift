@@ -96,6 +96,10 @@ struct ProtoBytes {
 
   init(capacity: Int) { bytes.reserveCapacity(capacity) }
 
+  mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
+
+  mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+
   mutating func varint(field: Int, _ value: UInt64) {
     guard value != 0 else { return }
     varint(UInt64(field) << 3)

@@ -110,6 +110,9 @@ struct FieldTypes: Sendable {
 
   var hasUnsaved: Bool { !unsaved.isEmpty }
 
+  /// The transaction that was to write them down was rolled back.
+  mutating func putBack(_ types: [(FieldName, BatchField.Kind)]) { unsaved = types + unsaved }
+
   mutating func takeUnsaved() -> [(FieldName, BatchField.Kind)] {
     defer { unsaved = [] }
     return unsaved

@@ -60,6 +60,17 @@ final class DeviceCache {
     dirty.append(slot)
   }
 
+  /// Forgets all windows; the table has them. After a transaction that was rolled back.
+  func removeAll() {
+    slots.removeAll(keepingCapacity: true)
+    entries.removeAll(keepingCapacity: true)
+    for chunk in chunks { chunk.deallocate() }
+    chunks.removeAll()
+    dirty.removeAll(keepingCapacity: true)
+    newest = Self.none
+    oldest = Self.none
+  }
+
   /// Writes the changed windows into the current transaction.
   func save(_ connection: StoreConnection) throws {
     guard !dirty.isEmpty else { return }

@@ -171,11 +171,15 @@ final class Ledger {
     }
     touched.removeAll(keepingCapacity: true)
     // All of it is in the table now: what is asked for again is read again.
-    if rows.count > Limits.ledgerRowsMax {
-      rows.removeAll()
-      lines.removeAll()
-      days.removeAll()
-    }
+    if rows.count > Limits.ledgerRowsMax { removeAll() }
+  }
+
+  /// Forgets what is in memory, also what was counted and not saved: its transaction was rolled back.
+  func removeAll() {
+    rows.removeAll()
+    lines.removeAll()
+    days.removeAll()
+    touched.removeAll()
   }
 
   private func save(_ row: Row, _ connection: StoreConnection) throws {

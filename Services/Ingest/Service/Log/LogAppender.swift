@@ -2,8 +2,8 @@ import Events
 import Store
 import Synchronization
 
-/// The second half of the way of a batch: `deduplicate` and `append` (`Step`). Used by the writer only, inside its transaction; where the
-/// transaction fails, the process ends, so nothing in memory is ever taken back.
+/// The second half of the way of a batch: `deduplicate` and `append` (`Step`). Used by the writer only, inside its transaction. Where that
+/// is rolled back for want of space, `rollBack` takes back what is in memory; after any other failure the process ends.
 final class LogAppender {
   private(set) var head: UInt64
   private(set) var payloadBytes: Int64
@@ -20,10 +20,18 @@ final class LogAppender {
   /// Of the transaction.
   private var groupTally = FateTally()
   private let seen = SeenCounter()
-  private var headBefore: UInt64 = 0
-  private var undo: [() -> Void] = []
   /// Of the transaction: batches of test users, and what became of their events.
   private var observed: [(PreparedBatch, [Fate], [EventProblem])] = []
+  private var before = Before()
+
+  /// What `rollBack` restores.
+  private struct Before {
+    var head: UInt64 = 0
+    var payloadBytes: Int64 = 0
+    var quarantined = 0
+    var savedTypes: [(AppEntry, [(FieldName, BatchField.Kind)])] = []
+    var undo: [() -> Void] = []
+  }
 
   init(
     _ connection: StoreConnection, cachedDevicesMax: Int, ledgerDays: Int, figures: PipelineFigures
@@ -40,6 +48,35 @@ final class LogAppender {
     payloadBytes = last?.1 ?? 0
     quarantined = try connection.first("SELECT count(*) FROM quarantine") { $0.int(0) } ?? 0
     devices = DeviceCache(capacity: cachedDevicesMax)
+  }
+
+  /// An erasure took events out of quarantine in this transaction.
+  func removedFromQuarantine(_ count: Int) { quarantined -= count }
+
+  /// Before a transaction's first append.
+  func begin() {
+    before = Before(head: head, payloadBytes: payloadBytes, quarantined: quarantined)
+  }
+
+  /// For what a change does in memory within its transaction: takes it back where that is rolled back.
+  func onRollBack(_ undo: @escaping () -> Void) { before.undo.append(undo) }
+
+  /// The transaction was rolled back: memory is as it was at `begin`.
+  func rollBack() {
+    head = before.head
+    payloadBytes = before.payloadBytes
+    quarantined = before.quarantined
+    devices.removeAll()
+    ledger.removeAll()
+    groupTally.removeAll()
+    seen.rollBack()
+    observed.removeAll()
+    for (app, types) in before.savedTypes {
+      app.types.withLock { $0.putBack(types) }
+      app.hasUnsavedTypes.store(true, ordering: .releasing)
+    }
+    for undo in before.undo.reversed() { undo() }
+    before = Before(head: head, payloadBytes: payloadBytes, quarantined: quarantined)
   }
 
   /// Deduplicates a batch, appends what is new, and answers. The answer may be given once the transaction is durable.
@@ -71,25 +108,8 @@ final class LogAppender {
     return groupTally
   }
 
-  /// Before the first job of a transaction.
-  func begin() {
-    headBefore = head
-    undo.removeAll()
-  }
-
-  /// The transaction was taken back.
-  func rollBack() {
-    seen.rollBack()
-    observed.removeAll()
-    for action in undo.reversed() { action() }
-    undo.removeAll()
-  }
-
   /// Before the first transaction: what was counted at the start.
   func adopt(seen apps: [AppEntry]) { seen.adopt(apps) }
-
-  /// What to take back in memory where the transaction that runs is taken back.
-  func onRollBack(_ action: @escaping () -> Void) { undo.append(action) }
 
   /// The transaction is on disk.
   ///
@@ -287,6 +307,10 @@ final class LogAppender {
     _ kind: RecordKind, app: String, count: Int, clock: EventClock, _ payload: [UInt8],
     checksum: UInt32, _ connection: StoreConnection
   ) throws {
+    let header = LogRowHeader(
+      firstOffset: head, count: Int64(count), receivedMilliseconds: clock.receivedMilliseconds,
+      clockOffsetMilliseconds: clock.offsetMilliseconds, bytesBefore: payloadBytes,
+      kind: kind.rawValue, importFlag: clock.isImport ? 1 : 0, payloadBytes: Int64(payload.count))
     let insert = try connection.statement("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     try insert.bind(1, Int64(bitPattern: head))
     try insert.bind(2, app)
@@ -295,7 +319,7 @@ final class LogAppender {
     try insert.bind(5, clock.receivedMilliseconds)
     try insert.bind(6, clock.offsetMilliseconds)
     try insert.bind(7, clock.isImport ? 1 : 0)
-    try insert.bind(8, Int64(checksum))
+    try insert.bind(8, RowChecksum.stored(header, appID: app, payload: checksum))
     try insert.bind(9, payloadBytes)
     try payload.withUnsafeBytes { bytes in
       try insert.bind(10, blob: bytes)
@@ -329,6 +353,7 @@ final class LogAppender {
       app.hasUnsavedTypes.store(false, ordering: .relaxed)
       return types.takeUnsaved()
     }
+    before.savedTypes.append((app, unsaved))
     for (name, kind) in unsaved {
       try connection.execute(
         "INSERT INTO field_type(app, name, type) VALUES (?, ?, ?)",
@@ -340,7 +365,7 @@ final class LogAppender {
   func finish(_ connection: StoreConnection) throws {
     try devices.save(connection)
     try ledger.save(connection)
-    try seen.save(head: headBefore, connection)
+    try seen.save(head: before.head, connection)
   }
 
   // MARK: Quarantine

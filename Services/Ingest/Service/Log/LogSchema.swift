@@ -15,7 +15,7 @@ enum LogSchema {
         received_ms INTEGER NOT NULL,
         clock_offset_ms INTEGER NOT NULL,
         import INTEGER NOT NULL,
-        checksum INTEGER NOT NULL,        -- CRC-32C of payload
+        checksum INTEGER NOT NULL,        -- see RowChecksum
         bytes_before INTEGER NOT NULL,    -- bytes of payload in all rows before this one
         payload BLOB NOT NULL
       );
@@ -110,6 +110,29 @@ enum LogSchema {
         PRIMARY KEY(app, name, fields)
       ) WITHOUT ROWID;
       """),
+    Migration(
+      4,
+      """
+      -- Who follows the log, by name.
+      CREATE TABLE subscriber(
+        name TEXT PRIMARY KEY,
+        app_id TEXT NOT NULL,             -- the app that it asks for; empty: all
+        acknowledged INTEGER NOT NULL,    -- it has applied everything before this offset
+        epoch INTEGER NOT NULL,           -- of its newest stream
+        last_seen_ms INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      -- Per erasure record what is done of it.
+      CREATE TABLE erasure(
+        first_offset INTEGER PRIMARY KEY, -- of the record: events before it are erased
+        app_id TEXT NOT NULL,
+        salt BLOB NOT NULL,
+        user_hash BLOB NOT NULL,
+        next_offset INTEGER NOT NULL,     -- everything before it is done
+        events INTEGER NOT NULL,          -- erased from the log so far
+        quarantined INTEGER NOT NULL,     -- erased from quarantine so far
+        done_ms INTEGER NOT NULL          -- 0: not done
+      );
+      """),
   ]
 }
 
@@ -120,6 +143,7 @@ enum RecordKind: Int64, Sendable {
   case token = 3
   case plan = 4
   case consent = 7
+  case erasure = 5
 
   /// The number of the body's field in `LogRecord`.
   var bodyField: Int {
@@ -129,6 +153,7 @@ enum RecordKind: Int64, Sendable {
     case .token: 10
     case .plan: 11
     case .consent: 14
+    case .erasure: 13
     }
   }
 }

@@ -32,6 +32,8 @@ final class LogWriter: Sendable {
     var isClosed = false
     var hasStarted = false
     var failure: (any Error)?
+    /// On a full disk: when a batch is tried again, on the monotonic clock in ns. 0: the disk is not full.
+    var fullUntil: Int64 = 0
   }
 
   private let store: Store
@@ -74,11 +76,14 @@ final class LogWriter: Sendable {
   /// Why nothing is written any more, if so.
   var failure: (any Error)? { state.withLock { $0.failure } }
 
+  /// Whether the last transaction found no space.
+  var isDiskFull: Bool { state.withLock { $0.fullUntil != 0 } }
+
   // MARK: Queueing
 
   /// Queues a batch; its reply is answered later, in every case.
   ///
-  /// - Throws: RESOURCE_EXHAUSTED where the queue is full, UNAVAILABLE after a failure or `close`. The reply is not used
+  /// - Throws: RESOURCE_EXHAUSTED where the queue or the disk is full, UNAVAILABLE after a failure or `close`. The reply is not used
   ///   then.
   func submit(_ batch: PreparedBatch, _ reply: BatchReply) throws(RPCError) {
     do throws(RPCError) {
@@ -111,6 +116,10 @@ final class LogWriter: Sendable {
     let error = state.withLock { state -> RPCError? in
       if let failure = state.failure { return IngestErrors.failed(failure) }
       if state.isClosed { return IngestErrors.shuttingDown }
+      // A change is tried: retention may be what makes room.
+      if state.fullUntil != 0, job.byteCount > 0, MonotonicClock.now < state.fullUntil {
+        return IngestErrors.diskFull()
+      }
       guard state.jobs < Limits.queuedBatchesMax,
         state.bytes + job.byteCount <= Limits.queuedBytesMax
       else { return IngestErrors.queueFull() }
@@ -203,12 +212,12 @@ final class LogWriter: Sendable {
 
   private func commit(_ group: ArraySlice<Job>) {
     defer { release(group) }
-    if let failure { return refuse(group, failure) }
+    if let failure { return refuse(group, IngestErrors.failed(failure)) }
     let appender = appender.value
     var answers: [[UInt8]] = []
     answers.reserveCapacity(group.count)
-    appender.begin()
     var steps = StepClock(figures, isTimed: true)
+    appender.begin()
     do {
       try store.write(checkpoint: false) { connection in
         for job in group {
@@ -223,10 +232,15 @@ final class LogWriter: Sendable {
         steps.restart()
       }
       steps.lap(.sync)
+    } catch let error as StoreError where error.code == .diskFull {
+      appender.rollBack()
+      diskIsFull(error)
+      return refuse(group, IngestErrors.diskFull())
     } catch {
       fail(error)
-      return refuse(group, error)
+      return refuse(group, IngestErrors.failed(error))
     }
+    diskHasSpace()
     status.withLock { status in
       status.payloadBytes = appender.payloadBytes
       status.quarantined = appender.quarantined
@@ -257,8 +271,7 @@ final class LogWriter: Sendable {
     if !calls.isEmpty { ParkedCall.complete(calls) }
   }
 
-  private func refuse(_ group: ArraySlice<Job>, _ cause: any Error) {
-    let error = IngestErrors.failed(cause)
+  private func refuse(_ group: ArraySlice<Job>, _ error: RPCError) {
     var calls: [(ParkedCall, Result<[UInt8], RPCError>)] = []
     for job in group {
       switch job {
@@ -276,6 +289,28 @@ final class LogWriter: Sendable {
       state.jobs -= group.count
       state.bytes -= bytes
     }
+  }
+
+  /// Refuses at the door for a while, so that a full disk is not tried with every batch.
+  private func diskIsFull(_ error: StoreError) {
+    let isNew = state.withLock { state in
+      defer {
+        state.fullUntil = MonotonicClock.now + Int64(Limits.diskFullRetryMilliseconds) * 1_000_000
+      }
+      return state.fullUntil == 0
+    }
+    guard isNew else { return }
+    logger.error("the disk is full: no events are taken", metadata: ["error": "\(error)"])
+    // Where the file still has room for what is in the write-ahead log, that begins anew.
+    store.checkpoint(truncate: false)
+  }
+
+  private func diskHasSpace() {
+    let wasFull = state.withLock { state in
+      defer { state.fullUntil = 0 }
+      return state.fullUntil != 0
+    }
+    if wasFull { logger.notice("the disk has space again: events are taken") }
   }
 
   /// Nothing is acknowledged from here on: it is not known what is on disk.

@@ -63,10 +63,12 @@ struct PrivacyRegister: Sendable {
     rules.tokenID = tokenID
     let body: [UInt8] = try rules.serializedBytes()
     let policy = PrivacyRulesCheck.policy(rules)
-    try await writer.change { _, connection in
+    try await writer.change { appender, connection in
       try connection.execute(
         "INSERT INTO privacy VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
         [.integer(app.number), .blob(body)])
+      let old = app.door.policy
+      appender.onRollBack { app.door.set(old) }
       app.door.set(policy)
     }
     return rules
@@ -104,7 +106,10 @@ struct PrivacyRegister: Sendable {
         return .made(known)
       }
       if let refusal = try refusal(of: row, connection) { return refusal }
-      if try row.save(connection) { states.value.add(1, ordering: .relaxed) }
+      if try row.save(connection) {
+        states.value.add(1, ordering: .relaxed)
+        appender.onRollBack { states.value.subtract(1, ordering: .relaxed) }
+      }
       var record = ProtoConsentRecord()
       record.appID = app.appID
       record.openID = row.openID
@@ -114,6 +119,8 @@ struct PrivacyRegister: Sendable {
       try appender.append(
         .consent, app: app.appID, received: now, record.serializedBytes(), connection)
       if row.consent.purpose == Self.doorPurpose {
+        let old = app.door.takes(user)
+        appender.onRollBack { app.door.set(user, granted: old) }
         app.door.set(user, granted: row.consent.state == .granted)
       }
       return .made(row.consent)
