@@ -52,6 +52,7 @@ class Messages:
             "profile": "profile.v1.profile",
             "query": "query.v1.query",
             "live": "live.v1.live",
+            "log": "ingest.v1.log",
         }.items():
             setattr(self, name, importlib.import_module(f"footfall.{module}_pb2"))
             setattr(self, name + "_rpc", importlib.import_module(f"footfall.{module}_pb2_grpc"))
@@ -113,13 +114,16 @@ class Process:
     def __init__(self, name, arguments, port, log, cpus=None):
         self.name, self.arguments, self.port, self.log_path = name, arguments, port, log
         self.cpus = cpus
+        # What the process gets beside our own variables, and what runs it.
+        self.environment, self.wrapper = {}, []
         self.child = None
 
     def start(self):
-        command = [str(BINARIES / self.name)] + self.arguments
+        command = self.wrapper + [str(BINARIES / self.name)] + self.arguments
         if self.cpus is not None:
             command = ["taskset", "-c", self.cpus] + command
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FOOTFALL_")}
+        environment.update(self.environment)
         with open(self.log_path, "ab") as log:
             self.child = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
         return self

@@ -5,8 +5,11 @@ import random
 import sys
 import time
 
+import grpc
+
 from footfall_tests.suite import Messages, Suite
 
+from . import clock, disk_full, faults, flips, ingest_kill
 from .count import differences
 from .journal import Journal
 from .killer import Broken, Killer
@@ -91,23 +94,41 @@ def storm(messages, cycles, seed, keep):
     return good
 
 
+ALONE = {"ingest-kill": ingest_kill, "disk-full": disk_full, "faults": faults, "clock": clock, "flips": flips}
+
+
 def main():
-    parser = argparse.ArgumentParser(prog="Tests/Storm/run kill")
-    parser.add_argument("--cycles", type=int, default=200)
+    parser = argparse.ArgumentParser(prog="Tests/Storm/run")
+    parser.add_argument("what", choices=["kill", *ALONE])
+    parser.add_argument("--cycles", type=int, default=None)
+    parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--short", action="store_true", help="12 cycles")
+    parser.add_argument("--short", action="store_true", help="as much as fits a run of all tests")
     parser.add_argument("--keep", action="store_true", help="keeps the data folder and the logs")
     options = parser.parse_args()
-    cycles = 12 if options.short else options.cycles
     seed = random.randrange(1 << 31) if options.seed is None else options.seed
-    print(f"seed {seed}, {cycles} cycles", flush=True)
     messages = Messages()
     try:
-        good = storm(messages, cycles, seed, options.keep)
+        if options.what == "kill":
+            cycles = options.cycles or (8 if options.short else 200)
+            print(f"seed {seed}, {cycles} cycles", flush=True)
+            good = storm(messages, cycles, seed, options.keep)
+        else:
+            found = alone(messages, options, seed)
+            good = not found
     finally:
         messages.remove()
     print("1 passed, 0 failed" if good else "0 passed, 1 failed", flush=True)
     sys.exit(0 if good else 1)
+
+
+def alone(messages, options, seed):
+    """A storm over ingest alone: what is wrong."""
+    try:
+        return ALONE[options.what].run(messages, options, seed, percentile)
+    except (Broken, AssertionError, RuntimeError, grpc.RpcError) as error:
+        print(f"BROKEN: {error}", flush=True)
+        return [error]
 
 
 main()

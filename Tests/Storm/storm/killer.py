@@ -65,7 +65,10 @@ class Killer:
         self.restart_seconds.append(time.monotonic() - begin)
 
     def wait_serving(self, name, begin):
-        process = self.suite.processes[name]
+        self.wait_serving_process(self.suite.processes[name], begin)
+
+    def wait_serving_process(self, process, begin):
+        name = process.name
         process.wait_listening(SERVING_SECONDS_MAX)
         channel = connect(process.port)
         stub = health_pb2_grpc.HealthStub(channel)
