@@ -59,7 +59,7 @@ class LoneIngest:
         self.process = Process("ingest", arguments, self.port, str(self.folder / "ingest.log"))
         self.process.environment = environment or {}
         self.process.wrapper = list(wrapper)
-        self.channels = []
+        self.channels, self.current = [], {}
 
     def __enter__(self):
         return self
@@ -70,6 +70,8 @@ class LoneIngest:
     def start(self, seconds=20):
         self.process.start()
         self.process.wait_listening(seconds)
+        # Those of before wait for a while after a failed attempt; who holds one goes on with it.
+        self.current = {}
         self.admin_token = self.token_file("admin.token")
         self.service_token = self.token_file("service.token")
         return self
@@ -84,9 +86,11 @@ class LoneIngest:
         return path.read_text().strip()
 
     def channel(self, token):
-        channel = connect(self.port, token)
-        self.channels.append(channel)
-        return channel
+        """One per token and start: a server takes only so many connections of one address."""
+        if token not in self.current:
+            self.current[token] = connect(self.port, token)
+            self.channels.append(self.current[token])
+        return self.current[token]
 
     def ingest(self, token=None):
         return self.messages.ingest_rpc.IngestStub(self.channel(token or self.admin_token))
@@ -149,7 +153,7 @@ class LoneIngest:
     def stop(self, keep=False):
         for channel in self.channels:
             channel.close()
-        self.channels = []
+        self.channels, self.current = [], {}
         self.process.kill()
         if self.own_folder and not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
