@@ -19,7 +19,9 @@ import Testing
     }
   }
 
-  private static func action(_ change: @escaping @Sendable (inout ProtoEventAction) -> Void) -> Change {
+  private static func action(_ change: @escaping @Sendable (inout ProtoEventAction) -> Void)
+    -> Change
+  {
     { change(&$0.manual.actions[0]) }
   }
 
@@ -31,10 +33,14 @@ import Testing
     Case("name", "bad_name", "\"$click\"") { $0.name = "$click" },
     Case("name", "bad_name", "\"购买\"") { $0.name = "购买" },
     Case("chinese_name", "required", "1-32") { $0.chineseName = "" },
-    Case("chinese_name", "too_long", "got 33") { $0.chineseName = String(repeating: "买", count: 33) },
+    Case("chinese_name", "too_long", "got 33") {
+      $0.chineseName = String(repeating: "买", count: 33)
+    },
     Case("chinese_name", "bad_name", "space") { $0.chineseName = " 买" },
     Case("chinese_name", "bad_name", "control") { $0.chineseName = "买\u{7}" },
-    Case("description", "too_long", "1024") { $0.description_p = String(repeating: "x", count: 1_025) },
+    Case("description", "too_long", "1024") {
+      $0.description_p = String(repeating: "x", count: 1_025)
+    },
     Case("method", "out_of_range", "9") { $0.method = .UNRECOGNIZED(9) },
     Case("manual", "not_allowed", "MANUAL") { $0.method = .api },
     Case("manual.template", "out_of_range", "9") { $0.manual.template = .UNRECOGNIZED(9) },
@@ -44,14 +50,21 @@ import Testing
       $0.manual.actions = Array(repeating: $0.manual.actions[0], count: 11)
     },
     Case("manual.actions[0].trigger", "required", "BLANK", action { $0.trigger = .unspecified }),
-    Case("manual.actions[0].trigger", "out_of_range", "99", action { $0.trigger = .UNRECOGNIZED(99) }),
-    Case("manual.actions[0].trigger", "not_allowed", "enterPage") { $0.manual.template = .enterPage },
+    Case(
+      "manual.actions[0].trigger", "out_of_range", "99", action { $0.trigger = .UNRECOGNIZED(99) }),
+    Case("manual.actions[0].trigger", "not_allowed", "enterPage") {
+      $0.manual.template = .enterPage
+    },
     Case("manual.actions[0].page_path", "required", "required", action { $0.pagePath = "" }),
-    Case("manual.actions[0].page_path", "unknown_page", "pages/nowhere", action { $0.pagePath = "pages/nowhere" }),
+    Case(
+      "manual.actions[0].page_path", "unknown_page", "pages/nowhere",
+      action { $0.pagePath = "pages/nowhere" }),
     Case("manual.actions[0].element", "required", "click", action { $0.element = "" }),
     Case("manual.actions[0].element", "bad_name", "buy", action { $0.element = "buy" }),
     Case("manual.actions[0].element", "bad_name", "selector", action { $0.element = "#buy;" }),
-    Case("manual.actions[0].element", "too_long", "257", action { $0.element = "#" + String(repeating: "x", count: 256) }),
+    Case(
+      "manual.actions[0].element", "too_long", "257",
+      action { $0.element = "#" + String(repeating: "x", count: 256) }),
     Case("manual.actions[0].element", "not_allowed", "click", action { $0.trigger = .pageLoad }),
     Case("manual.actions[0].step", "not_allowed", "START", action { $0.step = .start }),
     Case("manual.actions[0].step", "required", "START") { $0.manual.reportType = .stepByStep },
@@ -63,9 +76,14 @@ import Testing
       $0.manual.reportType = .stepByStep
       $0.manual.actions[0].step = .report
     },
-    Case("manual.actions[0].data[0].field", "unknown_field", "nothing", action { $0.data[0].field = "nothing" }),
-    Case("manual.actions[0].data[0].field", "required", "required", action { $0.data[0].field = "" }),
-    Case("manual.actions[0].data[1].field", "duplicate", "total", action { $0.data.append($0.data[0]) }),
+    Case(
+      "manual.actions[0].data[0].field", "unknown_field", "nothing",
+      action { $0.data[0].field = "nothing" }),
+    Case(
+      "manual.actions[0].data[0].field", "required", "required", action { $0.data[0].field = "" }),
+    Case(
+      "manual.actions[0].data[1].field", "duplicate", "total", action { $0.data.append($0.data[0]) }
+    ),
     Case("manual.actions[0].data[0].path", "bad_name", "a..b", action { $0.data[0].path = "a..b" }),
     Case("manual.actions[0].data[0].path", "required", "cart", action { $0.data[0].path = "" }),
     Case("fields[0]", "unmapped", "total", action { $0.data = [] }),
@@ -75,7 +93,9 @@ import Testing
     Case("fields[0].name", "bad_name", "Total") { $0.fields[0].name = "Total" },
     Case("fields[0].type", "required", "STRING") { $0.fields[0].type = .unspecified },
     Case("fields[0].type", "out_of_range", "7") { $0.fields[0].type = .UNRECOGNIZED(7) },
-    Case("fields[0].description", "too_long", "257") { $0.fields[0].description_p = String(repeating: "x", count: 257) },
+    Case("fields[0].description", "too_long", "257") {
+      $0.fields[0].description_p = String(repeating: "x", count: 257)
+    },
     Case("fields", "too_many", "got 65") { $0.fields = Array(repeating: $0.fields[0], count: 65) },
     Case("definition", "too_long", "65536") { definition in
       definition.fields = (0..<64).map { number in
@@ -96,7 +116,9 @@ import Testing
   ]
 
   @Test(arguments: refusals)
-  func `a definition that breaks a rule is told so by field, reason and value`(_ one: Case) async throws {
+  func `a definition that breaks a rule is told so by field, reason and value`(_ one: Case)
+    async throws
+  {
     let plan = try await PlanFixture.make()
     let answer = try await plan.check(PlanFixture.manual(change: one.change))
     #expect(!answer.passed)
@@ -143,7 +165,8 @@ import Testing
   ])
   func `selectors of ids and classes are taken`(_ element: String) async throws {
     let plan = try await PlanFixture.make()
-    #expect(try await plan.check(PlanFixture.manual { $0.manual.actions[0].element = element }).passed)
+    #expect(
+      try await plan.check(PlanFixture.manual { $0.manual.actions[0].element = element }).passed)
   }
 
   @Test(arguments: [ProtoTrigger.launch, .background, .foreground])
@@ -159,9 +182,12 @@ import Testing
   }
 
   @Test(arguments: [
-    (ProtoEventTemplate.enterPage, ProtoTrigger.enterPage), (.exitPage, .leavePage), (.share, .share),
+    (ProtoEventTemplate.enterPage, ProtoTrigger.enterPage), (.exitPage, .leavePage),
+    (.share, .share),
   ])
-  func `a template fills in its trigger`(_ template: ProtoEventTemplate, _ trigger: ProtoTrigger) async throws {
+  func `a template fills in its trigger`(_ template: ProtoEventTemplate, _ trigger: ProtoTrigger)
+    async throws
+  {
     let plan = try await PlanFixture.make()
     let definition = PlanFixture.manual {
       $0.manual.template = template

@@ -41,14 +41,17 @@ import Testing
   }
 
   @Test(arguments: [EventManagement.Goal.publish, .test(["u1"])])
-  func `nothing is tested or published that was not checked`(_ goal: EventManagement.Goal) async throws {
+  func `nothing is tested or published that was not checked`(_ goal: EventManagement.Goal)
+    async throws
+  {
     let plan = try await PlanFixture.make()
     let error = try await plan.refusal { _ = try await plan.save(PlanFixture.api(), goal) }
     #expect(error.code == .failedPrecondition && error.message.contains("CheckFields"))
     // Another content than what was checked.
     _ = try await plan.check(PlanFixture.api())
     let other = PlanFixture.api(fields: [("price", .double)])
-    #expect(try await plan.refusal { _ = try await plan.save(other, goal) }.code == .failedPrecondition)
+    #expect(
+      try await plan.refusal { _ = try await plan.save(other, goal) }.code == .failedPrecondition)
     _ = try await plan.save(PlanFixture.api(), goal)
   }
 
@@ -73,20 +76,30 @@ import Testing
   @Test func `names never change and are never shared`() async throws {
     let plan = try await PlanFixture.make()
     _ = try await plan.save(PlanFixture.api("buy", chinese: "购买"))
-    let renamed = try await plan.refusal { _ = try await plan.save(PlanFixture.api("buy", chinese: "下单")) }
+    let renamed = try await plan.refusal {
+      _ = try await plan.save(PlanFixture.api("buy", chinese: "下单"))
+    }
     #expect(renamed.code == .invalidArgument && renamed.message.contains("never changes"))
-    let taken = try await plan.refusal { _ = try await plan.save(PlanFixture.api("order", chinese: "购买")) }
+    let taken = try await plan.refusal {
+      _ = try await plan.save(PlanFixture.api("order", chinese: "购买"))
+    }
     #expect(taken.code == .alreadyExists && taken.message.contains("\"buy\""))
     // The same letters in another form are the same name.
     _ = try await plan.save(PlanFixture.api("cafe", chinese: "caf\u{e9}"))
-    let other = try await plan.refusal { _ = try await plan.save(PlanFixture.api("cafe2", chinese: "cafe\u{301}")) }
+    let other = try await plan.refusal {
+      _ = try await plan.save(PlanFixture.api("cafe2", chinese: "cafe\u{301}"))
+    }
     #expect(other.code == .alreadyExists)
     // An archived event keeps its names.
     _ = try await plan.plans.archive("buy", plan.caller)
-    #expect(try await plan.refusal { _ = try await plan.save(PlanFixture.api("order", chinese: "购买")) }.code == .alreadyExists)
+    #expect(
+      try await plan.refusal { _ = try await plan.save(PlanFixture.api("order", chinese: "购买")) }
+        .code == .alreadyExists)
   }
 
-  @Test(arguments: [33, 64]) func `a draft too has names that obey the rules`(_ count: Int) async throws {
+  @Test(arguments: [33, 64]) func `a draft too has names that obey the rules`(_ count: Int)
+    async throws
+  {
     let plan = try await PlanFixture.make()
     let long = try await plan.refusal {
       _ = try await plan.save(PlanFixture.api(String(repeating: "a", count: count)))
@@ -108,7 +121,9 @@ import Testing
   @Test func `a changed event is published again under the next version`() async throws {
     let plan = try await PlanFixture.make()
     let old = try await plan.publish(PlanFixture.api())
-    let changed = PlanFixture.api(fields: [("price", .double), ("sku", .string), ("count", .integer)])
+    let changed = PlanFixture.api(fields: [
+      ("price", .double), ("sku", .string), ("count", .integer),
+    ])
     let draft = try await plan.save(changed)
     #expect(draft.state == .draft && draft.published == old.published && draft.version == 1)
     let again = try await plan.publish(changed)
@@ -145,7 +160,9 @@ import Testing
     #expect(try await plan.plans.archive("buy", plan.caller) == archived)
     #expect(try await plan.save(PlanFixture.api()).state == .checked)
     #expect(try await plan.save(PlanFixture.api(), .publish).version == 2)
-    #expect(try await plan.refusal { _ = try await plan.plans.archive("nothing", plan.caller) }.code == .notFound)
+    #expect(
+      try await plan.refusal { _ = try await plan.plans.archive("nothing", plan.caller) }.code
+        == .notFound)
   }
 
   @Test func `events are listed in pages, by filters`() async throws {
@@ -228,17 +245,23 @@ import Testing
     // The same names are free there.
     #expect(try await other.publish(PlanFixture.api()).version == 1)
     let nowhere = PlanFixture(plan.fixture, app: "nowhere")
-    #expect(try await nowhere.refusal { _ = try await nowhere.save(PlanFixture.api()) }.code == .notFound)
+    #expect(
+      try await nowhere.refusal { _ = try await nowhere.save(PlanFixture.api()) }.code == .notFound)
   }
 
   @Test func `a page list obeys the rules of pages`() async throws {
     let plan = try await PlanFixture.make()
-    for pages in [[""], ["pages/a?x=1"], [String(repeating: "p", count: 513)], ["a", "a"], (0...2_000).map { "p\($0)" }] {
+    for pages in [
+      [""], ["pages/a?x=1"], [String(repeating: "p", count: 513)], ["a", "a"],
+      (0...2_000).map { "p\($0)" },
+    ] {
       let error = try await plan.refusal { _ = try await plan.plans.setPages(pages, plan.caller) }
       #expect(error.code == .invalidArgument && error.message.hasPrefix("pages"))
     }
     #expect(try await plan.plans.plan("shop").pages == ["pages/cart", "pages/index"])
-    let mode = try await plan.refusal { _ = try await plan.plans.setMode(.UNRECOGNIZED(7), plan.caller) }
+    let mode = try await plan.refusal {
+      _ = try await plan.plans.setMode(.UNRECOGNIZED(7), plan.caller)
+    }
     #expect(mode.code == .invalidArgument && mode.message.contains("7"))
   }
 
@@ -263,7 +286,8 @@ import Testing
     #expect(try plan.config().version == 2)
   }
 
-  @Test func `a test user's SDK gets what is in test, in place of what is published`() async throws {
+  @Test func `a test user's SDK gets what is in test, in place of what is published`() async throws
+  {
     let plan = try await PlanFixture.make()
     try await plan.publish(PlanFixture.manual())
     try await plan.test(PlanFixture.manual { $0.manual.actions[0].element = "#buy2" }, ["u1"])

@@ -68,7 +68,8 @@ import Testing
     _ = try await plan.plans.archive("tap_buy", plan.caller)
     _ = try await plan.save(PlanFixture.manual { $0.manual.actions[0].element = "#buy3" })
     _ = try await plan.plans.archive("tried", plan.caller)
-    try await plan.publish(PlanFixture.api("buy", chinese: "购买 \"引号\"", fields: [("price", .double)]))
+    try await plan.publish(
+      PlanFixture.api("buy", chinese: "购买 \"引号\"", fields: [("price", .double)]))
     try await plan.publish(PlanFixture.api("idea", fields: [("note", .string)]))
     let answer = try await other.apply(try await plan.export())
     #expect(
@@ -84,11 +85,14 @@ import Testing
   @Test func `a plan with violations is refused as a whole`() async throws {
     let plan = try await filled()
     let before = try await plan.export()
-    let bad = before.replacingOccurrences(of: "pages/cart\",\n        ", with: "pages/gone\",\n        ")
-      .replacingOccurrences(of: "\"#buy\"", with: "\"buy\"")
+    let bad = before.replacingOccurrences(
+      of: "pages/cart\",\n        ", with: "pages/gone\",\n        "
+    )
+    .replacingOccurrences(of: "\"#buy\"", with: "\"buy\"")
     try #require(bad != before)
     let dry = try await plan.apply(bad, dryRun: true)
-    #expect(dry.violations.contains { $0.field == "events[2].definition.manual.actions[0].element" })
+    #expect(
+      dry.violations.contains { $0.field == "events[2].definition.manual.actions[0].element" })
     let error = try await plan.refusal { _ = try await plan.apply(bad) }
     #expect(error.code == .invalidArgument && error.message.contains("events[2].definition.manual"))
     #expect(try await plan.export() == before)

@@ -73,7 +73,9 @@ struct PlanFixture {
   }
 
   /// Checked first, as it must be.
-  @discardableResult func publish(_ definition: ProtoEventDefinition) async throws -> ProtoPlannedEvent {
+  @discardableResult func publish(_ definition: ProtoEventDefinition) async throws
+    -> ProtoPlannedEvent
+  {
     let answer = try await check(definition)
     try #require(answer.passed, "\(answer.violations)")
     return try await save(definition, .publish)

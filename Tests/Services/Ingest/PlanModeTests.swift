@@ -93,7 +93,9 @@ import Testing
     try await plan.publish(PlanFixture.api())
     for number in 0..<6 {
       let fields: [(String, ProtoFieldValue)] =
-        number % 2 == 0 ? [("price", .double(1)), ("extra", .boolean(true))] : [("extra", .boolean(true)), ("price", .double(2))]
+        number % 2 == 0
+        ? [("price", .double(1)), ("extra", .boolean(true))]
+        : [("extra", .boolean(true)), ("price", .double(2))]
       for _ in 0..<2 { _ = try await send(plan, ["buy"], prefix: "a\(number)", fields: fields) }
     }
     let coverage = try await plan.plans.coverage("shop")
@@ -117,7 +119,8 @@ import Testing
     try await plan.publish(PlanFixture.api(fields: [("n", .integer)]))
     for number in 0..<40 {
       _ = try await send(
-        plan, ["buy", "other"], prefix: "a\(number)-", fields: number % 4 == 0 ? [("n", .integer(1))] : [])
+        plan, ["buy", "other"], prefix: "a\(number)-",
+        fields: number % 4 == 0 ? [("n", .integer(1))] : [])
     }
     let before = try await plan.plans.coverage("shop")
     #expect(before.definitions[0].events == 40 && before.definitions[0].fields[0].events == 10)
@@ -154,7 +157,9 @@ import Testing
     for batch in 0..<5 {
       let events = (0..<1_000).map { number in
         let bits = batch * 1_000 + number
-        return Fixture.event("busy", id: "\(bits)", fields: values.enumerated().filter { bits >> $0.offset & 1 == 1 }.map(\.element))
+        return Fixture.event(
+          "busy", id: "\(bits)",
+          fields: values.enumerated().filter { bits >> $0.offset & 1 == 1 }.map(\.element))
       }
       _ = try await plan.fixture.send(events)
     }
@@ -171,7 +176,8 @@ import Testing
     try await plan.test(PlanFixture.api("tried"), ["u1"])
     let service = IngestService(core: plan.fixture.core, now: { Fixture.start })
     let server = RPCServer(
-      configuration: ServerConfiguration(host: "127.0.0.1", port: 0, eventLoops: 1, limits: ServerLimits()),
+      configuration: ServerConfiguration(
+        host: "127.0.0.1", port: 0, eventLoops: 1, limits: ServerLimits()),
       services: service.services, authorizer: OpenAuthorizer(), logger: plan.fixture.logger)
     let channel = Channel(host: "127.0.0.1", port: try await server.start(), token: nil)
     var request = ProtoWatchTestRequest()

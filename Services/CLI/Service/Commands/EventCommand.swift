@@ -7,15 +7,20 @@ import SwiftProtobuf
 struct EventCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "event", abstract: "Define events: check, save, test, publish.",
-    discussion: "A definition is a file of JSON under the names of EventDefinition in plan.proto; - for standard input.",
+    discussion:
+      "A definition is a file of JSON under the names of EventDefinition in plan.proto; - for standard input.",
     subcommands: [
-      List.self, Show.self, Check.self, Save.self, Test.self, Publish.self, Archive.self, Watch.self,
+      List.self, Show.self, Check.self, Save.self, Test.self, Publish.self, Archive.self,
+      Watch.self,
     ])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the events of the plan.")
 
-    @Option(help: "draft, checked, test, published or archived; may be given again. By default all but archived ones.")
+    @Option(
+      help:
+        "draft, checked, test, published or archived; may be given again. By default all but archived ones."
+    )
     var state: [String] = []
     @Option(help: "Occurs in the name, the Chinese name or the description.")
     var text = ""
@@ -85,7 +90,8 @@ struct EventCommand: AsyncParsableCommand {
       if output.json { return try Printer.json(answer) }
       let event = answer.event
       Printer.line(
-        "\(event.definition.name)  \(event.definition.chineseName)  \(event.state.word), version \(event.version)")
+        "\(event.definition.name)  \(event.definition.chineseName)  \(event.state.word), version \(event.version)"
+      )
       for field in event.definition.fields {
         Printer.line("  \(field.name)  \(field.type.word)  \(field.description_p)")
       }
@@ -198,7 +204,8 @@ struct EventCommand: AsyncParsableCommand {
 
   struct Watch: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show what test users send, and whether it is what its definition says, until interrupted.")
+      abstract:
+        "Show what test users send, and whether it is what its definition says, until interrupted.")
 
     @Argument(help: "Only this event.")
     var name = ""
@@ -231,7 +238,8 @@ struct EventCommand: AsyncParsableCommand {
         let fields = seen.fields.map { "\($0.name)=\($0.value)" }.joined(separator: " ")
         let verdict = seen.matched ? "matched" : seen.outcome
         Printer.line(
-          "\(NumberText.time(seen.receivedMs, zone: "UTC"))  \(seen.openID)  \(seen.name)  \(verdict)  \(fields)")
+          "\(NumberText.time(seen.receivedMs, zone: "UTC"))  \(seen.openID)  \(seen.name)  \(verdict)  \(fields)"
+        )
         if !seen.message.isEmpty { Printer.line("  ! \(seen.message)") }
         for problem in seen.problems { Printer.line("  ! \(problem.message)") }
       }
@@ -265,7 +273,8 @@ struct SavingOptions: ParsableArguments {
     }
     if output.json { return try Printer.json(event) }
     Printer.line(
-      "\(event.definition.name) is \(event.state.word), revision \(event.revision), version \(event.version)")
+      "\(event.definition.name) is \(event.state.word), revision \(event.revision), version \(event.version)"
+    )
   }
 }
 

@@ -7,7 +7,8 @@ import SwiftProtobuf
 /// `footfall plan`.
 struct PlanCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "plan", abstract: "The tracking plan of an app: as a file, and beside what is really sent.",
+    commandName: "plan",
+    abstract: "The tracking plan of an app: as a file, and beside what is really sent.",
     subcommands: [
       Export.self, Diff.self, Apply.self, Coverage.self, Mode.self, Pages.self,
     ])
@@ -39,7 +40,8 @@ struct PlanCommand: AsyncParsableCommand {
 
   struct Diff: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show what applying a file would change, and what is wrong with it. Changes nothing.")
+      abstract:
+        "Show what applying a file would change, and what is wrong with it. Changes nothing.")
 
     @Argument(help: "A file that `plan export` wrote, or one like it; - for standard input.")
     var file: String
@@ -63,7 +65,8 @@ struct PlanCommand: AsyncParsableCommand {
 
   struct Apply: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make the plan what a file says, whole or not at all. The same file again changes nothing.")
+      abstract:
+        "Make the plan what a file says, whole or not at all. The same file again changes nothing.")
 
     @Argument(help: "A file that `plan export` wrote, or one like it; - for standard input.")
     var file: String
@@ -130,7 +133,8 @@ struct PlanCommand: AsyncParsableCommand {
       Printer.write(table.text)
       Self.show(answer.unregistered)
       if answer.otherEvents > 0 {
-        Printer.line("\(NumberText.grouped(answer.otherEvents)) events of names that are not listed")
+        Printer.line(
+          "\(NumberText.grouped(answer.otherEvents)) events of names that are not listed")
       }
     }
 
@@ -192,7 +196,8 @@ struct PlanCommand: AsyncParsableCommand {
 
   struct Pages: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show the page list, or set it: the pages of app.json, on which actions may happen.")
+      abstract: "Show the page list, or set it: the pages of app.json, on which actions may happen."
+    )
 
     @Argument(help: "The pages: pages/index pages/cart. Without them the list is shown.")
     var pages: [String] = []

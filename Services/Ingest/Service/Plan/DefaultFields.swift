@@ -4,7 +4,8 @@ import Messages
 /// The 16 fields that every event has (SEMANTICS 1), in its order.
 enum DefaultFields {
   static let all: [ContextField] = [
-    .openID, .country, .province, .city, .gender, .device, .networkType, .deviceWidth, .deviceHeight,
+    .openID, .country, .province, .city, .gender, .device, .networkType, .deviceWidth,
+    .deviceHeight,
     .osName, .osVersion, .language, .manufacturer, .deviceModel, .deviceBrand, .pagePath,
   ]
 
@@ -39,15 +40,16 @@ enum FieldTable {
   ) -> [ProtoFieldRow] {
     let chosen = Set(definition.defaultFields)
     let defaults = DefaultFields.rows.filter { chosen.isEmpty || chosen.contains($0.name) }
-    return defaults + definition.fields.map { field in
-      var row = ProtoFieldRow()
-      row.name = field.name
-      row.type = field.type
-      row.source = .custom
-      row.description_p = field.description_p
-      row.typeDecided = decided[field.name] != nil
-      return row
-    }
+    return defaults
+      + definition.fields.map { field in
+        var row = ProtoFieldRow()
+        row.name = field.name
+        row.type = field.type
+        row.source = .custom
+        row.description_p = field.description_p
+        row.typeDecided = decided[field.name] != nil
+        return row
+      }
   }
 }
 

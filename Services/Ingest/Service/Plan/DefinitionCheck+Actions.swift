@@ -80,7 +80,9 @@ extension DefinitionCheck {
     case .unspecified: add(field, .required, "required with the template BLANK")
     case .UNRECOGNIZED(let number): add(field, .outOfRange, "there is no trigger \(number)")
     default:
-      guard let wanted = definition.manual.template.trigger, wanted != action.trigger else { return }
+      guard let wanted = definition.manual.template.trigger, wanted != action.trigger else {
+        return
+      }
       add(
         field, .notAllowed,
         "the template means \(wanted.word); got \(action.trigger.word): take the template BLANK")
@@ -121,7 +123,9 @@ extension DefinitionCheck {
   /// Parts that begin with # or . and are joined, or parted by a space or by >.
   private static func isSelector(_ text: String) -> Bool {
     text.wholeMatch(
-      of: /(?:[#.][A-Za-z_][A-Za-z0-9_\-]*)+(?:(?:\x20*>\x20*|\x20+)(?:[#.][A-Za-z_][A-Za-z0-9_\-]*)+)*/) != nil
+      of:
+        /(?:[#.][A-Za-z_][A-Za-z0-9_\-]*)+(?:(?:\x20*>\x20*|\x20+)(?:[#.][A-Za-z_][A-Za-z0-9_\-]*)+)*/
+    ) != nil
   }
 
   private mutating func checkStep(_ action: ProtoEventAction, _ path: String) {

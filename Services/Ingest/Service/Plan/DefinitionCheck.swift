@@ -95,7 +95,9 @@ struct DefinitionCheck {
   private mutating func checkChineseName() {
     let name = definition.chineseName
     let field = "chinese_name"
-    if name.isEmpty { return add(field, .required, "required, 1-\(Limits.Plan.chineseNameMax) characters") }
+    if name.isEmpty {
+      return add(field, .required, "required, 1-\(Limits.Plan.chineseNameMax) characters")
+    }
     let count = name.unicodeScalars.count
     guard count <= Limits.Plan.chineseNameMax else {
       return add(field, .tooLong, "at most \(Limits.Plan.chineseNameMax) characters; got \(count)")
@@ -108,7 +110,8 @@ struct DefinitionCheck {
     }
     if let saved = surroundings.savedChineseName, saved != name {
       return add(
-        field, .immutable, "never changes once saved; it is \(Self.quoted(saved)), got \(Self.quoted(name))")
+        field, .immutable,
+        "never changes once saved; it is \(Self.quoted(saved)), got \(Self.quoted(name))")
     }
     if let owner = surroundings.chineseNameOwner {
       add(field, .taken, "\(Self.quoted(name)) is taken by the event \"\(owner)\"")
@@ -140,7 +143,8 @@ struct DefinitionCheck {
         add("\(path).name", .duplicate, "\(Self.quoted(field.name)) is there twice")
       }
       if let known = ContextField(name: field.name) {
-        let kind = DefaultFields.names.contains(field.name) ? "a default field" : "a field of the context"
+        let kind =
+          DefaultFields.names.contains(field.name) ? "a default field" : "a field of the context"
         add("\(path).name", .reserved, "\(known.name) is \(kind)")
       }
       checkType(field, "\(path).type")

@@ -46,7 +46,8 @@ enum DefinitionDiff {
         lines.append("\(path): removed (\(place(old.actions[index])))")
       } else if old.actions[index] != new.actions[index] {
         let (before, after) = (place(old.actions[index]), place(new.actions[index]))
-        lines.append(before == after ? "\(path): changed (\(after))" : "\(path): \(before) -> \(after)")
+        lines.append(
+          before == after ? "\(path): changed (\(after))" : "\(path): \(before) -> \(after)")
       }
     }
   }

@@ -11,9 +11,13 @@ extension EventManagement {
     answer.definitions = events.map { Self.coverage(of: $0, totals.byName[$0.definition.name]) }
     let byName = Dictionary(uniqueKeysWithValues: events.map { ($0.definition.name, $0) })
     answer.unregistered = totals.byName
-      .filter { !$0.key.hasPrefix("$") && byName[$0.key]?.hasPublished != true && $0.value.lastSeen > 0 }
+      .filter {
+        !$0.key.hasPrefix("$") && byName[$0.key]?.hasPublished != true && $0.value.lastSeen > 0
+      }
       .map { Self.unregistered($0.key, $0.value, byName[$0.key]) }
-      .sorted { Self.order($0) > Self.order($1) || (Self.order($0) == Self.order($1) && $0.name < $1.name) }
+      .sorted {
+        Self.order($0) > Self.order($1) || (Self.order($0) == Self.order($1) && $0.name < $1.name)
+      }
     answer.otherEvents = totals.other
     return answer
   }

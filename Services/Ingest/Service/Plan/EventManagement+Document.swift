@@ -18,7 +18,9 @@ extension EventManagement {
     return answer
   }
 
-  package func apply(_ request: ProtoApplyPlanRequest, _ caller: PlanCaller) async throws -> ProtoApplyPlanResponse {
+  package func apply(_ request: ProtoApplyPlanRequest, _ caller: PlanCaller) async throws
+    -> ProtoApplyPlanResponse
+  {
     let document = PlanDocumentText.normalized(try PlanDocumentText.read(request.text))
     let app = try app(caller.appID)
     guard !request.dryRun else {

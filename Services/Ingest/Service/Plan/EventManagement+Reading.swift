@@ -3,10 +3,13 @@ import RPC
 
 /// One event with its history, and lists of events.
 extension EventManagement {
-  package func event(_ request: ProtoGetEventRequest, _ appID: String) async throws -> ProtoGetEventResponse {
+  package func event(_ request: ProtoGetEventRequest, _ appID: String) async throws
+    -> ProtoGetEventResponse
+  {
     let size = request.historySize == 0 ? Limits.Plan.historyPageDefault : Int(request.historySize)
     guard size <= Limits.Plan.historyPageMax else {
-      throw IngestErrors.invalid("history_size", "at most \(Limits.Plan.historyPageMax); got \(size)")
+      throw IngestErrors.invalid(
+        "history_size", "at most \(Limits.Plan.historyPageMax); got \(size)")
     }
     return try await read(appID) { rows in
       guard let event = try rows.event(request.name) else {
@@ -20,7 +23,9 @@ extension EventManagement {
     }
   }
 
-  package func list(_ request: ProtoListEventsRequest, _ appID: String) async throws -> ProtoListEventsResponse {
+  package func list(_ request: ProtoListEventsRequest, _ appID: String) async throws
+    -> ProtoListEventsResponse
+  {
     let size = request.pageSize == 0 ? Limits.Plan.listPageDefault : Int(request.pageSize)
     guard size <= Limits.Plan.listPageMax else {
       throw IngestErrors.invalid("page_size", "at most \(Limits.Plan.listPageMax); got \(size)")
@@ -43,7 +48,8 @@ extension EventManagement {
     }
   }
 
-  private static func matches(_ event: ProtoPlannedEvent, _ request: ProtoListEventsRequest) -> Bool {
+  private static func matches(_ event: ProtoPlannedEvent, _ request: ProtoListEventsRequest) -> Bool
+  {
     let definition = event.definition
     guard request.states.isEmpty ? event.state != .archived : request.states.contains(event.state),
       request.method == .unspecified || request.method == definition.method

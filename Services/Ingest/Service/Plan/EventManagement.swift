@@ -237,7 +237,9 @@ package struct EventManagement: Sendable {
 
   package func archive(_ name: String, _ caller: PlanCaller) async throws -> ProtoPlannedEvent {
     try await change(caller) { transaction in
-      guard var event = try transaction.rows.event(name) else { throw PlanErrors.unknownEvent(name) }
+      guard var event = try transaction.rows.event(name) else {
+        throw PlanErrors.unknownEvent(name)
+      }
       guard event.state != .archived else { return event }
       event.archive()
       return try transaction.put(event, action: "archive", details: [])

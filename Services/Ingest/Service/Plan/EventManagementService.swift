@@ -21,7 +21,9 @@ package final class EventManagementService: EventManagementHandlers {
 
   // MARK: Plan
 
-  package func getPlan(_ request: ProtoGetPlanRequest, context: CallContext) async throws -> ProtoAppPlan {
+  package func getPlan(_ request: ProtoGetPlanRequest, context: CallContext) async throws
+    -> ProtoAppPlan
+  {
     try await plans.plan(try context.appID(requested: request.appID))
   }
 
@@ -31,7 +33,9 @@ package final class EventManagementService: EventManagementHandlers {
     try await plans.setMode(request.mode, try caller(request.appID, context))
   }
 
-  package func setPages(_ request: ProtoSetPagesRequest, context: CallContext) async throws -> ProtoAppPlan {
+  package func setPages(_ request: ProtoSetPagesRequest, context: CallContext) async throws
+    -> ProtoAppPlan
+  {
     try await plans.setPages(request.pages, try caller(request.appID, context))
   }
 

@@ -38,7 +38,9 @@ struct PlanApplication {
     archiveOthers(events)
   }
 
-  private mutating func add(_ kind: String, _ name: String, _ details: [String], _ event: ProtoPlannedEvent?) {
+  private mutating func add(
+    _ kind: String, _ name: String, _ details: [String], _ event: ProtoPlannedEvent?
+  ) {
     let difference = ProtoPlanDifference.with {
       $0.kind = kind
       $0.name = name

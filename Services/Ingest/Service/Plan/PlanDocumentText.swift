@@ -46,7 +46,10 @@ enum PlanDocumentText {
     var isInText = false
     var isEscaped = false
     let bytes = Array(json.utf8)
-    func newLine() { result.append(10); result.append(contentsOf: repeatElement(32, count: level * 2)) }
+    func newLine() {
+      result.append(10)
+      result.append(contentsOf: repeatElement(32, count: level * 2))
+    }
     for (index, byte) in bytes.enumerated() {
       if isInText {
         result.append(byte)

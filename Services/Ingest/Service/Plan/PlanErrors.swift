@@ -19,7 +19,8 @@ enum PlanErrors {
   static func notChecked(_ name: String) -> RPCError {
     RPCError(
       .failedPrecondition,
-      "definition: this content of \"\(name)\" has not passed CheckFields; check it, then test or publish it")
+      "definition: this content of \"\(name)\" has not passed CheckFields; check it, then test or publish it"
+    )
   }
 
   static func passesNoLonger(_ violations: [ProtoPlanViolation]) -> RPCError {
@@ -29,7 +30,8 @@ enum PlanErrors {
   static func newer(expected: UInt32, actual: UInt32) -> RPCError {
     RPCError(
       .aborted,
-      "expected_revision: \(expected), but the event is at revision \(actual): somebody changed it since")
+      "expected_revision: \(expected), but the event is at revision \(actual): somebody changed it since"
+    )
   }
 
   static func badDocument(_ cause: any Error) -> RPCError {

@@ -47,6 +47,8 @@ extension EventProblem.Text {
     let name = String(decoding: name, as: UTF8.self)
     return Self(
       field: "name",
-      message: "name: no published event of the app's plan, which is strict, is called \"\(name)\"; kept aside")
+      message:
+        "name: no published event of the app's plan, which is strict, is called \"\(name)\"; kept aside"
+    )
   }
 }

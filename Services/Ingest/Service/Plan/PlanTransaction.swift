@@ -48,7 +48,9 @@ final class PlanTransaction {
   /// The event becomes this: its row, its history, its record in the log.
   ///
   /// - Parameter event: with its new revision.
-  func put(_ event: ProtoPlannedEvent, action: String, details: [String]) throws -> ProtoPlannedEvent {
+  func put(_ event: ProtoPlannedEvent, action: String, details: [String]) throws
+    -> ProtoPlannedEvent
+  {
     hasWritten = true
     var event = event
     event.revision += 1
@@ -96,7 +98,8 @@ final class PlanTransaction {
         return PlanErrors.passesNoLonger([
           ProtoPlanViolation(
             "fields.\(name.text)", .wrongType,
-            "is \(ProtoFieldType(known).word) in this app, for ever; got \(ProtoFieldType(kind).word)")
+            "is \(ProtoFieldType(known).word) in this app, for ever; got \(ProtoFieldType(kind).word)"
+          )
         ])
       }
       for (name, kind) in fields { types.decide(name, kind) }

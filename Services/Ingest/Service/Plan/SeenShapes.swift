@@ -207,7 +207,9 @@ struct SeenShapes: Sendable {
   }
 
   /// From the store, before anything is counted.
-  mutating func restore(_ name: String, _ fields: [String]?, _ counts: (UInt64, UInt64), _ seen: (Int64, Int64)) {
+  mutating func restore(
+    _ name: String, _ fields: [String]?, _ counts: (UInt64, UInt64), _ seen: (Int64, Int64)
+  ) {
     let number = name.isEmpty ? Self.other : add(name, fields)
     shapes[Int(number)].accepted += counts.0
     shapes[Int(number)].quarantined += counts.1

@@ -69,7 +69,9 @@ enum SeenStore {
   private static func isSound(_ reader: BatchReader, _ message: UnsafeRawBufferPointer) -> Bool {
     reader.events.allSatisfy { event in
       EventName.isValid(event.name.bytes(in: message))
-        && reader.fields(of: event).allSatisfy { EventName.isCustomName($0.name.bytes(in: message)) }
+        && reader.fields(of: event).allSatisfy {
+          EventName.isCustomName($0.name.bytes(in: message))
+        }
     }
   }
 

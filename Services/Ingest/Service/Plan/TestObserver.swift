@@ -18,7 +18,8 @@ enum TestObserver {
     let tracking = batch.app.tracking
     tracking.feed.publish(
       observations(
-        of: batch.message, received: batch.clock.receivedMilliseconds, tracking.snapshot, tracking.hash
+        of: batch.message, received: batch.clock.receivedMilliseconds, tracking.snapshot,
+        tracking.hash
       ) { index in
         guard index < fates.count else { return nil }
         let fate = fates[index]
