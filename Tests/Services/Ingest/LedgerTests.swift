@@ -158,6 +158,24 @@ extension ProtoCompletenessFigures {
     #expect(answer.total.accepted == 80)
   }
 
+  @Test func `a version that is none is not one of the day's`() async throws {
+    let fixture = try await Fixture()
+    var request = Fixture.request([Fixture.event(id: "a"), Fixture.event(id: "b"), Fixture.event(id: "c")])
+    request.context.sdkVersion = "1.0"
+    request.events[1].context.sdkVersion = String(repeating: "x", count: 257)
+    request.events[2].context.sdkVersion = "abcd"
+    var bytes: [UInt8] = try request.serializedBytes()
+    let place = try #require(bytes.firstRange(of: Array("abcd".utf8)))
+    bytes[place.lowerBound + 1] = 0xff
+    for _ in 1...2 {
+      let answer = try await fixture.core.collect(bytes, principal: Fixture.principal, received: Fixture.start)
+      #expect(try ProtoCollectResponse(serializedBytes: answer).rejected.map(\.reason) == ["too_long", "bad_utf8"])
+    }
+    let rows = try await fixture.completeness(byVersion: true).rows
+    #expect(rows.map(\.sdkVersion) == ["1.0"])
+    #expect(rows.map(\.figures.received) == [6])
+  }
+
   @Test func `days beyond those that are kept are let go of`() async throws {
     let fixture = try await Fixture(ledgerDays: 10)
     for day in [0, 5, 10] as [Int64] {

@@ -233,15 +233,21 @@ final class Collector: Sendable {
       events: pass.events, problems: pass.problems,
       device: reader.deviceID.isEmpty ? .zero : hash.id(reader.deviceID.bytes(in: message)),
       user: source.user, sdkVersion: reader.context.text(.sdkVersion),
-      ownVersions: Self.ownVersions(reader), removals: source.removals, clock: clock,
+      ownVersions: Self.ownVersions(reader, message), removals: source.removals, clock: clock,
       number: reader.batch, isOfTestUser: isOfTestUser, isTimed: isTimed)
   }
 
-  private static func ownVersions(_ reader: BatchReader) -> [OwnVersion] {
+  private static func ownVersions(
+    _ reader: BatchReader, _ message: UnsafeRawBufferPointer
+  ) -> [OwnVersion] {
     var versions: [OwnVersion] = []
     for (index, event) in reader.events.enumerated() where event.hasOwnContext {
       let version = reader.context(of: event).own?.text(.sdkVersion) ?? .empty
-      if !version.isEmpty { versions.append(OwnVersion(index: index, version: version)) }
+      // An event that is rejected for its context is counted too: under its own version only where that is one.
+      guard !version.isEmpty, version.length <= EventLimits.contextTextBytesMax,
+        UTF8Validation.isValid(version.bytes(in: message))
+      else { continue }
+      versions.append(OwnVersion(index: index, version: version))
     }
     return versions
   }
