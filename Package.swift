@@ -86,6 +86,8 @@ let package = Package(
       name: "CZlib", path: "Shared/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // A system call that the C library does not have.
     .systemLibrary(name: "CScheduling", path: "Shared/CScheduling"),
+    // The processor's instruction for checksums.
+    .systemLibrary(name: "CChecksum", path: "Shared/CChecksum"),
     // One HTTP/2 connection as bytes in, events out. No I/O. The only target that knows nghttp2.
     .target(
       name: "HTTP2", dependencies: ["CNghttp2"], path: "Shared/HTTP2",
@@ -105,7 +107,7 @@ let package = Package(
       swiftSettings: settings),
     // What an event is: validated names, limits, the wire decoder, sessions, calendars. Knows no store.
     .target(
-      name: "Events", path: "Shared/Events",
+      name: "Events", dependencies: ["CChecksum"], path: "Shared/Events",
       resources: [.embedInCode("Resources/scenes.wechat.csv")], swiftSettings: settings),
     // A layer under SQLite that gives each page of a file a checksum.
     .target(
@@ -161,6 +163,10 @@ let package = Package(
       .executableTarget(
         name: "EchoServer", dependencies: ["HTTP2", "Messages", "RPC", "RPCTransport", logging],
         path: "Tests/Load/EchoServer", swiftSettings: settings),
+      // State of deduplication at scale, for Tests/Load.
+      .executableTarget(
+        name: "DedupLoad", dependencies: ["Ingest", "Store", "TestKit"], path: "Tests/Load/DedupLoad",
+        swiftSettings: settings),
       // The same for a full method: token, scope, figures, generated types.
       .executableTarget(
         name: "MethodServer",

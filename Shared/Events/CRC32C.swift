@@ -1,5 +1,7 @@
+internal import CChecksum
+
 /// CRC-32C (Castagnoli; RFC 3720, appendix B.4): reflected polynomial 0x82f63b78, initial value and final XOR all ones.
-/// Slices by eight: 8 bytes a step. Cost: about 0.5 ns a byte.
+/// By the processor's instruction where it has one, about 0.12 ns a byte; else sliced by eight, about 0.5 ns a byte.
 package enum CRC32C {
   /// 8 tables of 256.
   private static let tables: [UInt32] = {
@@ -16,7 +18,15 @@ package enum CRC32C {
     return tables
   }()
 
+  private static let hasInstruction = footfall_has_crc32c()
+
   package static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+    guard hasInstruction, let start = bytes.baseAddress else { return checksumByTables(bytes) }
+    return ~footfall_crc32c(~0, start, bytes.count)
+  }
+
+  /// The same on any processor.
+  package static func checksumByTables(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     tables.withUnsafeBufferPointer { ~update(~0, bytes, tables: $0.baseAddress.unsafelyUnwrapped) }
   }
 

@@ -10,7 +10,7 @@ await ServiceMain(
   let settings = context.settings
   let core = try IngestCore(
     path: context.file("ingest.sqlite"), logger: context.logger,
-    cachedDevicesMax: settings[IngestSettings.cachedDevicesMax],
+    dedup: IngestSettings.dedup(settings),
     fileBytesMax: settings[IngestSettings.logMebibytesMax] << 20,
     ledgerDays: settings[IngestSettings.ledgerDays], policy: IngestSettings.policy(settings),
     onDamage: { context.health.setApart(EventLogService.healthName, serving: !$0) },

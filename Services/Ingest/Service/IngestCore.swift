@@ -26,6 +26,7 @@ package final class IngestCore: Sendable {
   let policy: LogPolicy
   private let lastLags = Mutex<[ProtoSubscriberStatus]>([])
   private let first: Atomic<UInt64>
+  private let rates: KeyRates
   private let failures: AsyncStream<StoreError>
   private let draining = Atomic<Bool>(false)
 
@@ -36,11 +37,11 @@ package final class IngestCore: Sendable {
   ///
   /// - Parameters:
   ///   - onToken: told of every token, at the start and at each change once that is durable.
-  ///   - cachedDevicesMax: devices whose windows stay in memory.
+  ///   - dedup: how much deduplication keeps, and for how long.
   ///   - ledgerDays: days that the ledger keeps.
   ///   - onDamage: told when a damaged record is found in the log, and when there is none any more.
   package init(
-    path: String, logger: Logger, cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0,
+    path: String, logger: Logger, dedup: DedupOptions = DedupOptions(), fileBytesMax: Int = 0,
     ledgerDays: Int? = nil, policy: LogPolicy = LogPolicy(),
     onDamage: @escaping @Sendable (Bool) -> Void = { _ in },
     onToken: @escaping @Sendable (ProtoTokenRecord) -> Void
@@ -48,27 +49,31 @@ package final class IngestCore: Sendable {
     let store = try Store(
       path: path,
       options: StoreOptions(
-        durability: .full, readers: 4, pageBytes: 8_192, writerCacheKiB: 8_192,
+        durability: .full, readers: 4, pageBytes: LogSchema.pageBytes, writerCacheKiB: 8_192,
         fileBytesMax: fileBytesMax, overwritesDeleted: true, checksPages: true,
         sealsCommits: true),
       migrations: LogSchema.migrations)
     let (failures, signal) = AsyncStream<StoreError>.makeStream()
     store.onPoison { signal.yield($0) }
     let apps = AppRegistry()
+    let rates = KeyRates()
     let writer = try LogWriter(
-      store: store, logger: logger, figures: pipeline,
-      cachedDevicesMax: cachedDevicesMax ?? Limits.cachedDevicesMax,
+      store: store, logger: logger, figures: pipeline, dedup: dedup,
       ledgerDays: ledgerDays ?? Limits.ledgerDays)
     self.store = store
     self.writer = writer
     self.failures = failures
     self.apps = apps
+    self.rates = rates
     let hash = KeyedHash(key: try Self.hashKey(store))
     collector = Collector(apps: apps, hash: hash, figures: pipeline)
     privacy = try PrivacyRegister(writer: writer, store: store, apps: apps, hash: hash)
     directory = Directory(
       writer: writer, store: store, apps: apps, hash: hash, seenBudget: SeenBudget(),
-      onToken: onToken)
+      onToken: { record in
+        rates.apply(record.token)
+        onToken(record)
+      })
     plans = EventManagement(writer: writer, store: store, apps: apps)
     self.logger = logger
     self.policy = policy
@@ -197,16 +202,34 @@ package final class IngestCore: Sendable {
   package func collect(
     _ message: [UInt8], principal: Principal, received: Int64
   ) async throws -> [UInt8] {
+    if let refusal = refusal(bytes: message.count, principal) { throw refusal }
     let ticket = BatchTicket()
     let batch = try message.withUnsafeBytes { bytes in
       try collector.prepare(bytes, principal: principal, received: received)
     }
-    try writer.submit(batch, .ticket(ticket))
+    try submit(batch, .ticket(ticket), principal)
     return try await ticket.result().get()
   }
 
   /// Lists the figures of the steps on the metrics port.
   package func register(in metrics: MetricsRegistry) { pipeline.register(in: metrics) }
+
+  /// What refuses a batch of this size before it is decoded: its key's limits, or a full queue. Nil: nothing.
+  func refusal(bytes: Int, _ principal: Principal) -> RPCError? {
+    let refusal =
+      rates.refusal(of: principal)
+      ?? writer.refusal(bytes: bytes, app: principal.appID.flatMap { apps[$0] })
+    if refusal != nil { pipeline.refuse(.append) }
+    return refusal
+  }
+
+  func submit(
+    _ batch: PreparedBatch, _ reply: BatchReply, _ principal: Principal
+  ) throws(RPCError) {
+    let (events, bytes) = (batch.events.count, batch.message.count)
+    try writer.submit(batch, reply)
+    rates.charge(principal, events: events, bytes: bytes)
+  }
 
   /// Encoded `SubscribeResponse` of the records from an offset on that are on disk, and the offset that follows them.
   package func records(from offset: UInt64) async throws -> (message: [UInt8], next: UInt64) {
@@ -284,6 +307,12 @@ package final class IngestCore: Sendable {
     _ request: ProtoCreateTokenRequest, now: Int64
   ) async throws -> ProtoCreateTokenResponse {
     try await directory.createToken(request, now: now)
+  }
+
+  package func updateToken(
+    _ request: ProtoUpdateTokenRequest, now: Int64
+  ) async throws -> ProtoToken {
+    try await directory.updateToken(request, now: now)
   }
 
   package func revokeToken(_ tokenID: String, now: Int64) async throws {

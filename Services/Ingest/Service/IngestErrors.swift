@@ -42,14 +42,50 @@ enum IngestErrors {
     RPCError(.resourceExhausted, "\(what): at most \(max)")
   }
 
-  /// With how long to wait (gRFC A6).
-  static func queueFull() -> RPCError {
+  private static let pushbackName = "grpc-retry-pushback-ms"
+
+  /// Whether the same call may succeed later: it says how long to wait (gRFC A6).
+  static func isPassing(_ error: RPCError) -> Bool {
+    error.code == .resourceExhausted && !error.metadata.isEmpty
+  }
+
+  private static func wait(_ milliseconds: Int, _ message: String) -> RPCError {
     var metadata = Metadata()
-    metadata.add("grpc-retry-pushback-ms", "\(Limits.pushbackMilliseconds)")
-    return RPCError(
+    metadata.add(pushbackName, "\(milliseconds)")
+    return RPCError(.resourceExhausted, message, metadata: metadata)
+  }
+
+  // Made once: under overload this is the error of most calls.
+  private static let queueFullErrors = stride(
+    from: 0, through: Limits.pushbackMillisecondsMax, by: pushbackStep
+  ).map { milliseconds in
+    wait(
+      max(milliseconds, Limits.pushbackMillisecondsMin),
+      """
+      the writer's queue is full, or holds this app's share of it: at most \(Limits.queuedBatchesMax) batches, or what is \
+      written in \(Limits.queueDelayMilliseconds) ms
+      """)
+  }
+  private static let pushbackStep = 10
+
+  static func queueFull(pushback milliseconds: Int) -> RPCError {
+    queueFullErrors[min(milliseconds / pushbackStep, queueFullErrors.count - 1)]
+  }
+
+  static func overLimit(_ tokenID: String, _ shortage: KeyBuckets.Shortage) -> RPCError {
+    wait(
+      shortage.milliseconds,
+      "limits.\(shortage.field): the token \(tokenID) may bring \(shortage.perSecond); it has brought more")
+  }
+
+  static func tooManyIDs(max: Int) -> RPCError {
+    RPCError(
       .resourceExhausted,
-      "the writer's queue is full (\(Limits.queuedBatchesMax) batches or \(Limits.queuedBytesMax) bytes)",
-      metadata: metadata)
+      "event_id: \(max) ids are remembered (setting event-ids-max), no more are taken until some are out of their window")
+  }
+
+  static func revoked(_ tokenID: String) -> RPCError {
+    RPCError(.failedPrecondition, "token_id: the token \"\(tokenID)\" is revoked")
   }
 
   /// With how long to wait (gRFC A6).

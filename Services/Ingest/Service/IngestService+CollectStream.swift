@@ -35,7 +35,7 @@ extension IngestService {
         let batch = try message.withUnsafeBytes { bytes in
           try core.collector.prepare(bytes, principal: principal, received: now())
         }
-        try await submit(batch, ticket)
+        try await submit(batch, ticket, principal)
       } catch let error as RPCError {
         // These say nothing about the batch: they end the stream.
         if error.code == .unavailable || error.code == .cancelled { throw error }
@@ -45,13 +45,16 @@ extension IngestService {
     }
   }
 
-  /// Waits while the writer's queue is full: the stream's own flow control slows its sender.
-  private func submit(_ batch: PreparedBatch, _ ticket: BatchTicket) async throws(RPCError) {
+  /// Waits while the writer's queue is full, or the key over its limits: the stream's own flow control slows its sender.
+  private func submit(
+    _ batch: PreparedBatch, _ ticket: BatchTicket, _ principal: Principal
+  ) async throws(RPCError) {
     while true {
       do throws(RPCError) {
-        return try core.writer.submit(batch, .ticket(ticket))
+        if let refusal = core.refusal(bytes: batch.message.count, principal) { throw refusal }
+        return try core.submit(batch, .ticket(ticket), principal)
       } catch {
-        guard error.code == .resourceExhausted else { throw error }
+        guard IngestErrors.isPassing(error) else { throw error }
       }
       do {
         try await Task.sleep(for: .milliseconds(Limits.pushbackMilliseconds))

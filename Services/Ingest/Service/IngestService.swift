@@ -19,7 +19,7 @@ package final class IngestService: IngestHandlers {
     [
       self, EventLogService(core: core, now: now), LogControlService(core: core, now: now),
       CompletenessService(core: core, now: now), PrivacyService(core: core, now: now),
-      EventManagementService(core: core, now: now),
+      EventManagementService(core: core, now: now), KeysService(self),
     ]
   }
 
@@ -37,13 +37,15 @@ package final class IngestService: IngestHandlers {
   // MARK: Events
 
   package func collect(_ call: LoopCall) {
+    let principal = call.principal
+    if let refusal = core.refusal(bytes: call.message.count, principal) { return call.fail(refusal) }
     do throws(RPCError) {
       let batch = try core.collector.prepare(
-        call.message, principal: call.principal, received: now())
+        call.message, principal: principal, received: now())
       // Parked before it is queued: the writer may answer at once.
       let parked = call.park()
       do throws(RPCError) {
-        try core.writer.submit(batch, .call(parked))
+        try core.submit(batch, .call(parked), principal)
       } catch {
         parked.fail(error)
       }

@@ -4,7 +4,18 @@ package import ServiceKit
 package enum IngestSettings {
   package static let cachedDevicesMax = Setting<Int>.integer(
     "cached-devices-max", default: Limits.cachedDevicesMax, in: 1_024...1_000_000,
-    unit: "devices", help: "Devices whose sequence numbers stay in memory, about 850 bytes each.")
+    unit: "devices", help: "Devices whose sequence numbers stay in memory, about 900 bytes each.")
+  package static let eventIDDays = Setting<Int>.integer(
+    "event-id-days", default: Limits.eventIDDays, in: Limits.eventIDDays...400, unit: "days",
+    help:
+      "The id of an event without a number is remembered for so long after its receipt; at least a day more than the app's lateness bound."
+  )
+  package static let importIDDays = Setting<Int>.integer(
+    "import-id-days", default: Limits.importIDDays, in: Limits.eventIDDays...3_650, unit: "days",
+    help: "The same for events of an import; at least event-id-days.")
+  package static let eventIDsMax = Setting<Int>.integer(
+    "event-ids-max", default: Limits.eventIDsMax, in: 100_000...1_000_000_000, unit: "ids",
+    help: "With so many ids remembered, batches that carry ids are refused; about 7 bytes of memory each.")
   package static let logMebibytesMax = Setting<Int>.integer(
     "log-mib-max", default: 0, in: 0...16_777_216, unit: "MiB",
     help: "The log takes no more events at this size of its file. 0: no bound but the disk's.")
@@ -31,10 +42,19 @@ package enum IngestSettings {
     help: "The log is read in the background at this rate and its checksums are compared. 0: never.")
 
   package static let all = [
-    cachedDevicesMax.definition, logMebibytesMax.definition, ledgerDays.definition,
+    cachedDevicesMax.definition, eventIDDays.definition, importIDDays.definition,
+    eventIDsMax.definition, logMebibytesMax.definition, ledgerDays.definition,
     keepDays.definition,
     keepMebibytes.definition, awayHours.definition, scrubMebibytes.definition,
   ]
+
+  package static func dedup(_ settings: Settings) -> DedupOptions {
+    let live = settings[eventIDDays]
+    return DedupOptions(
+      cachedDevicesMax: settings[cachedDevicesMax],
+      idDays: EventIDDays(live: live, imported: max(live, settings[importIDDays])),
+      eventIDsMax: settings[eventIDsMax])
+  }
 
   package static func policy(_ settings: Settings) -> LogPolicy {
     LogPolicy(

@@ -1,23 +1,51 @@
 import Events
 
 /// Every bound of the service that a sender cannot see. What a sender may send is bounded by `EventLimits`.
-enum Limits {
+package enum Limits {
   /// Batches that wait for the writer.
   static let queuedBatchesMax = 4_096
-  /// Bytes of the batches that wait for the writer.
-  static let queuedBytesMax = 64 << 20
+  /// Bytes of memory of the batches that wait for the writer, at most and at least: between the two, what is written in
+  /// `queueDelayMilliseconds`.
+  package static let queuedBytesMax = 64 << 20
+  package static let queuedBytesMin = 6 << 20
+  static let queueDelayMilliseconds = 100
+  /// Smaller groups tell nothing of the writer's speed: their time is the disk's.
+  static let rateGroupBytesMin = 256 << 10
+  /// What a batch that waits takes beside its bytes: itself, and each of its events.
+  static let batchBytes = 512
   /// Batches of one transaction. Beyond about 16 a larger group gains little; a smaller one costs a sync more often.
   static let groupBatchesMax = 256
   static let groupBytesMax = 8 << 20
-  /// A refused caller is asked to come back after this long.
+  /// A refused caller is asked to come back after this long where the writer's speed is not known; else after about as long as
+  /// the queue takes, between the other two.
   static let pushbackMilliseconds = 100
   /// The same where the disk is full.
   static let diskFullPushbackMilliseconds = 1_000
   /// On a full disk a transaction is tried this often; batches in between are refused at once.
   static let diskFullRetryMilliseconds = 250
+  static let pushbackMillisecondsMin = 10
+  static let pushbackMillisecondsMax = 2_000
+  /// Limits of a key at most.
+  static let keyEventsPerSecondMax: UInt64 = 1_000_000_000
+  static let keyBytesPerSecondMax: UInt64 = 1_000_000_000_000
 
-  /// Devices whose windows are in memory, about 850 bytes each.
-  static let cachedDevicesMax = 16_384
+  /// Devices whose windows are in memory, about 900 bytes each.
+  package static let cachedDevicesMax = 65_536
+  /// Bytes of one half of the devices' journal: what a start after a crash reads at most twice.
+  package static let deviceJournalBytesMax = 8 << 20
+  /// Days for which the ids of events that came in time are remembered: the lateness bound and one more, because an event's
+  /// time may lie up to 5 minutes after its receipt, and a run of ids begins and ends with a day.
+  package static let eventIDDays = 8
+  /// The same for the ids of imports.
+  package static let importIDDays = 90
+  /// Ids that are remembered at most, about 7 bytes of memory and 18 on disk each.
+  package static let eventIDsMax = 100_000_000
+  /// Ids of one run, about 40 bytes of memory each until it is sealed.
+  package static let eventIDRunMax = 65_536
+  /// Ids of one index.
+  static let eventIDIndexMax = 1 << 24
+  /// Rows of ids out of the window that one transaction deletes.
+  static let eventIDBucketsDeletedAtOnce = 16
   /// Distinct names of fields within an app.
   static let fieldNamesMax = 10_000
   static let appsMax = 10_000
@@ -145,7 +173,6 @@ enum Limits {
 
   static func check() {
     precondition(Plan.observationsPerBatchMax <= Plan.observationsMax)
-    precondition(groupBatchesMax < cachedDevicesMax, "a group's devices must stay in memory")
     precondition(EventLimits.requestBytesMax < groupBytesMax)
     precondition(groupBytesMax < queuedBytesMax && groupBatchesMax <= queuedBatchesMax)
     precondition(streamBatchesMax < queuedBatchesMax)

@@ -202,6 +202,36 @@ package nonisolated struct ProtoToken: Sendable {
   /// 0: active.
   package var revokedMs: Int64 = 0
 
+  /// What may come with this token, over each second or so; 0: no limit. See Keys.UpdateToken.
+  package var limits: ProtoKeyLimits {
+    get {_limits ?? ProtoKeyLimits()}
+    set {_limits = newValue}
+  }
+  /// Returns true if `limits` has been explicitly set.
+  package var hasLimits: Bool {self._limits != nil}
+  /// Clears the value of `limits`. Subsequent reads from it will return its default value.
+  package mutating func clearLimits() {self._limits = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _limits: ProtoKeyLimits? = nil
+}
+
+/// Rates of one write key. A key that has been idle may send a second's worth at once, and one batch is never refused for
+/// being larger than that: the next one waits for longer instead.
+package nonisolated struct ProtoKeyLimits: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 0: no limit; at most 1,000,000,000.
+  package var eventsPerSecond: UInt64 = 0
+
+  /// Bytes of encoded requests. 0: no limit; at most 1,000,000,000,000.
+  package var bytesPerSecond: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -220,9 +250,20 @@ package nonisolated struct ProtoCreateTokenRequest: Sendable {
 
   package var expiresMs: Int64 = 0
 
+  package var limits: ProtoKeyLimits {
+    get {_limits ?? ProtoKeyLimits()}
+    set {_limits = newValue}
+  }
+  /// Returns true if `limits` has been explicitly set.
+  package var hasLimits: Bool {self._limits != nil}
+  /// Clears the value of `limits`. Subsequent reads from it will return its default value.
+  package mutating func clearLimits() {self._limits = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _limits: ProtoKeyLimits? = nil
 }
 
 package nonisolated struct ProtoCreateTokenResponse: Sendable {
@@ -1128,7 +1169,7 @@ nonisolated extension ProtoListAppsResponse: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension ProtoToken: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Token"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}token_id\0\u{3}app_id\0\u{1}scopes\0\u{1}label\0\u{3}created_ms\0\u{3}expires_ms\0\u{3}revoked_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}token_id\0\u{3}app_id\0\u{1}scopes\0\u{1}label\0\u{3}created_ms\0\u{3}expires_ms\0\u{3}revoked_ms\0\u{1}limits\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1143,12 +1184,17 @@ nonisolated extension ProtoToken: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       case 5: try { try decoder.decodeSingularInt64Field(value: &self.createdMs) }()
       case 6: try { try decoder.decodeSingularInt64Field(value: &self.expiresMs) }()
       case 7: try { try decoder.decodeSingularInt64Field(value: &self.revokedMs) }()
+      case 8: try { try decoder.decodeSingularMessageField(value: &self._limits) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.tokenID.isEmpty {
       try visitor.visitSingularStringField(value: self.tokenID, fieldNumber: 1)
     }
@@ -1170,6 +1216,9 @@ nonisolated extension ProtoToken: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if self.revokedMs != 0 {
       try visitor.visitSingularInt64Field(value: self.revokedMs, fieldNumber: 7)
     }
+    try { if let v = self._limits {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1181,6 +1230,42 @@ nonisolated extension ProtoToken: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.createdMs != rhs.createdMs {return false}
     if lhs.expiresMs != rhs.expiresMs {return false}
     if lhs.revokedMs != rhs.revokedMs {return false}
+    if lhs._limits != rhs._limits {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoKeyLimits: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".KeyLimits"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}events_per_second\0\u{3}bytes_per_second\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.eventsPerSecond) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.bytesPerSecond) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.eventsPerSecond != 0 {
+      try visitor.visitSingularUInt64Field(value: self.eventsPerSecond, fieldNumber: 1)
+    }
+    if self.bytesPerSecond != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesPerSecond, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: ProtoKeyLimits, rhs: ProtoKeyLimits) -> Bool {
+    if lhs.eventsPerSecond != rhs.eventsPerSecond {return false}
+    if lhs.bytesPerSecond != rhs.bytesPerSecond {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1188,7 +1273,7 @@ nonisolated extension ProtoToken: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension ProtoCreateTokenRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CreateTokenRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}app_id\0\u{1}scopes\0\u{1}label\0\u{3}expires_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}app_id\0\u{1}scopes\0\u{1}label\0\u{3}expires_ms\0\u{1}limits\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1200,12 +1285,17 @@ nonisolated extension ProtoCreateTokenRequest: SwiftProtobuf.Message, SwiftProto
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.scopes) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.label) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self.expiresMs) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._limits) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.appID.isEmpty {
       try visitor.visitSingularStringField(value: self.appID, fieldNumber: 1)
     }
@@ -1218,6 +1308,9 @@ nonisolated extension ProtoCreateTokenRequest: SwiftProtobuf.Message, SwiftProto
     if self.expiresMs != 0 {
       try visitor.visitSingularInt64Field(value: self.expiresMs, fieldNumber: 4)
     }
+    try { if let v = self._limits {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1226,6 +1319,7 @@ nonisolated extension ProtoCreateTokenRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.scopes != rhs.scopes {return false}
     if lhs.label != rhs.label {return false}
     if lhs.expiresMs != rhs.expiresMs {return false}
+    if lhs._limits != rhs._limits {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -43,8 +43,9 @@ package protocol IngestHandlers: ServiceHandlers {
   /// comes. Events that break a rule are rejected one by one, by index, field and reason; the others are kept.
   ///
   /// INVALID_ARGUMENT: no events, more than 1,000, or a context that breaks a rule. PERMISSION_DENIED: app_id is not the
-  /// token's. NOT_FOUND: unknown app. RESOURCE_EXHAUSTED: the message is over 4 MiB, or the writer's queue is full
-  /// (with `grpc-retry-pushback-ms`). UNAVAILABLE: shutting down, or the disk failed; nothing is known to be stored.
+  /// token's. NOT_FOUND: unknown app. RESOURCE_EXHAUSTED: the message is over 4 MiB, or the writer's queue holds
+  /// the app's share of it, or the token is over one of its limits (both with `grpc-retry-pushback-ms`), or so many event ids
+  /// are remembered that no more are taken. UNAVAILABLE: shutting down, or the disk failed; nothing is known to be stored.
   func collect(_ call: LoopCall)
   /// The same for many batches: each is answered once it is on disk, in the order in which they were sent. A batch that
   /// breaks a rule as a whole is answered with `error` and does not end the stream.
@@ -120,8 +121,9 @@ package struct IngestClient: Sendable {
   /// comes. Events that break a rule are rejected one by one, by index, field and reason; the others are kept.
   ///
   /// INVALID_ARGUMENT: no events, more than 1,000, or a context that breaks a rule. PERMISSION_DENIED: app_id is not the
-  /// token's. NOT_FOUND: unknown app. RESOURCE_EXHAUSTED: the message is over 4 MiB, or the writer's queue is full
-  /// (with `grpc-retry-pushback-ms`). UNAVAILABLE: shutting down, or the disk failed; nothing is known to be stored.
+  /// token's. NOT_FOUND: unknown app. RESOURCE_EXHAUSTED: the message is over 4 MiB, or the writer's queue holds
+  /// the app's share of it, or the token is over one of its limits (both with `grpc-retry-pushback-ms`), or so many event ids
+  /// are remembered that no more are taken. UNAVAILABLE: shutting down, or the disk failed; nothing is known to be stored.
   package func collect(_ request: ProtoCollectRequest, options: CallOptions = CallOptions()) async throws
     -> ProtoCollectResponse
   {

@@ -31,11 +31,38 @@ import Testing
     let fixture = try await Fixture()
     let events = [Fixture.event(sequence: 1), Fixture.event(id: "e")]
     #expect(try await fixture.send(events, device: "d").accepted == 2)
-    let later = Fixture.start + 30 * Fixture.day
-    let again = try await fixture.send(events, device: "d", received: later)
-    #expect(again.accepted == 2)
-    #expect(again.duplicates == 2)
-    #expect(again.quarantined.isEmpty)
+    // Ids are remembered for 8 days after their day, longer than events may be late.
+    for later in [7 * Fixture.day + 1, 8 * Fixture.day] {
+      let again = try await fixture.send(events, device: "d", received: Fixture.start + later)
+      #expect(again.accepted == 2)
+      #expect(again.duplicates == 2)
+      #expect(again.quarantined.isEmpty)
+    }
+  }
+
+  @Test func `an id out of its window is late, a number is known for ever`() async throws {
+    let fixture = try await Fixture()
+    let events = [Fixture.event(sequence: 1), Fixture.event(id: "e")]
+    #expect(try await fixture.send(events, device: "d").accepted == 2)
+    for _ in 1...2 {
+      let again = try await fixture.send(
+        events, device: "d", received: Fixture.start + 30 * Fixture.day)
+      #expect(again.accepted == 1)
+      #expect(again.duplicates == 1)
+      #expect(again.quarantined.map(\.reason) == ["late"])
+      try fixture.reopen()
+    }
+    #expect(fixture.core.head == 3)
+  }
+
+  @Test func `an imported id is remembered for 90 days`() async throws {
+    let fixture = try await Fixture()
+    let request = Fixture.request([Fixture.event(id: "e")], isImport: true)
+    #expect(try await fixture.send(request).accepted == 1)
+    let later = try await fixture.send(request, received: Fixture.start + 90 * Fixture.day)
+    #expect(later.duplicates == 1)
+    let beyond = try await fixture.send(request, received: Fixture.start + 91 * Fixture.day)
+    #expect(beyond == .with { $0.accepted = 1 })
   }
 
   @Test func `an event twice in one batch counts once`() async throws {
@@ -138,7 +165,7 @@ import Testing
   func `any deliveries, also across restarts, give what the model gives`(seed: UInt64) async throws {
     var random = SeededRandom(seed: seed)
     // Far fewer windows in memory than devices: most are loaded again and again.
-    let fixture = try await Fixture(cachedDevicesMax: 3)
+    let fixture = try await Fixture(dedup: DedupOptions(cachedDevicesMax: 3))
     var model = Model()
     var expected: [String] = []
     for step in 0..<400 {
@@ -167,7 +194,7 @@ import Testing
       #expect(answer.duplicates == fates.count { $0 == .duplicate }, "seed \(seed), step \(step)")
       let aside = fates.indices.filter { fates[$0] == .conflict || fates[$0] == .below }
       #expect(answer.quarantined.map(\.index) == aside.map(UInt32.init), "seed \(seed), step \(step)")
-      if random.oneIn(25) { try fixture.reopen(cachedDevicesMax: 3) }
+      if random.oneIn(25) { try fixture.reopen(dedup: DedupOptions(cachedDevicesMax: 3)) }
     }
     let logged = try await fixture.batches().flatMap { batch in
       batch.events.map { "\(batch.deviceID)/\($0.sequence)/\($0.eventID)" }

@@ -23,7 +23,7 @@ final class Fixture: Sendable {
   static let anyApp = Principal(tokenID: "a", appID: nil, scopes: ["ingest:write"])
 
   init(
-    cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil,
+    dedup: DedupOptions = DedupOptions(), fileBytesMax: Int = 0, ledgerDays: Int? = nil,
     policy: LogPolicy = LogPolicy()
   ) async throws {
     var logger = Logger(label: "test")
@@ -32,9 +32,7 @@ final class Fixture: Sendable {
     folder = FileManager.default.temporaryDirectory.appendingPathComponent(
       "footfall-ingest-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try open(
-      cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays,
-      policy: policy)
+    try open(dedup: dedup, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays, policy: policy)
     var app = ProtoApp()
     app.appID = "shop"
     _ = try await core.createApp(app, now: Self.start)
@@ -50,12 +48,12 @@ final class Fixture: Sendable {
   var path: String { folder.path + "/ingest.sqlite" }
 
   private func open(
-    cachedDevicesMax: Int? = nil, fileBytesMax: Int = 0, ledgerDays: Int? = nil,
+    dedup: DedupOptions = DedupOptions(), fileBytesMax: Int = 0, ledgerDays: Int? = nil,
     policy: LogPolicy = LogPolicy()
   ) throws {
     let core = try IngestCore(
-      path: path, logger: logger, cachedDevicesMax: cachedDevicesMax, fileBytesMax: fileBytesMax,
-      ledgerDays: ledgerDays, policy: policy
+      path: path, logger: logger, dedup: dedup, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays,
+      policy: policy
     ) { [weak self] record in
       self?.tokens.withLock { $0[record.token.tokenID] = record }
     }
@@ -63,11 +61,12 @@ final class Fixture: Sendable {
   }
 
   func reopen(
-    cachedDevicesMax: Int? = nil, policy: LogPolicy = LogPolicy(), between: () throws -> Void = {}
+    dedup: DedupOptions = DedupOptions(), policy: LogPolicy = LogPolicy(),
+    between: () throws -> Void = {}
   ) throws {
     core.close()
     try between()
-    try open(cachedDevicesMax: cachedDevicesMax, policy: policy)
+    try open(dedup: dedup, policy: policy)
   }
 
   // MARK: Requests

@@ -201,14 +201,14 @@ extension ProtoCompletenessFigures {
     seed: UInt64
   ) async throws {
     var random = SeededRandom(seed: seed)
-    let fixture = try await Fixture(cachedDevicesMax: 3)
+    let fixture = try await Fixture(dedup: DedupOptions(cachedDevicesMax: 3))
     var deliveries = LedgerDeliveries(random.fork())
     for step in 0..<400 {
       let day = Int64(step / 80)
       let (request, received) = deliveries.next(now: Fixture.start + day * Fixture.day)
       let answer = try await fixture.send(request, received: received)
       deliveries.take(answer, of: request, received: received)
-      if random.oneIn(25) { try fixture.reopen(cachedDevicesMax: 3) }
+      if random.oneIn(25) { try fixture.reopen(dedup: DedupOptions(cachedDevicesMax: 3)) }
     }
     let answer = try await fixture.completeness(byVersion: true)
     for row in answer.rows {

@@ -50,4 +50,18 @@ import Testing
     #expect(CRC32C.checksum(Array("123456789".utf8)) == 0xe306_9283)
     #expect(CRC32C.checksum([]) == 0)
   }
+
+  @Test("the instruction and the tables agree at every length and alignment")
+  func instructionAndTables() {
+    var random = SystemRandomNumberGenerator()
+    let bytes = (0..<200).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+    bytes.withUnsafeBytes { all in
+      for start in 0..<16 {
+        for end in start..<all.count {
+          let part = UnsafeRawBufferPointer(rebasing: all[start..<end])
+          #expect(CRC32C.checksum(part) == CRC32C.checksumByTables(part))
+        }
+      }
+    }
+  }
 }

@@ -15,6 +15,8 @@ final class AppEntry: Sendable {
   /// Whether `types` holds what is not written down. Set under the lock of `types`, before a batch that relies on a
   /// new type can reach the writer.
   let hasUnsavedTypes = Atomic<Bool>(false)
+  /// Bytes of its batches that wait for the writer. Changed under the lock of the writer's queue only.
+  let queuedBytes = Atomic<Int>(0)
 
   init(
     appID: String, number: Int64, calendar: AppCalendar, types: FieldTypes = FieldTypes(),

@@ -1,12 +1,17 @@
 /// 128 bits that stand for an id: two different ids have the same ones with a chance of 2^-64 among 2^32 ids.
-struct Hash128: Hashable, BitwiseCopyable, Sendable {
-  let high: UInt64
-  let low: UInt64
+package struct Hash128: Hashable, BitwiseCopyable, Sendable {
+  package let high: UInt64
+  package let low: UInt64
+
+  package init(high: UInt64, low: UInt64) {
+    self.high = high
+    self.low = low
+  }
 
   static let zero = Hash128(high: 0, low: 0)
 
   // The bits are random already: one word of them is enough for a dictionary.
-  func hash(into hasher: inout Hasher) { hasher.combine(low) }
+  package func hash(into hasher: inout Hasher) { hasher.combine(low) }
 }
 
 /// A fast hash under a secret key, by folded 64-bit multiplication as in wyhash. The key is made once per log and stored

@@ -26,6 +26,11 @@ struct PreparedBatch: Sendable {
   let isOfTestUser: Bool
   /// One of the sample whose steps are timed.
   let isTimed: Bool
+
+  /// Bytes of memory that it holds while it waits.
+  var byteCount: Int {
+    message.count + events.count * MemoryLayout<PreparedEvent>.stride + Limits.batchBytes
+  }
 }
 
 /// The `sdk_version` of one event of a batch.

@@ -1,16 +1,38 @@
-import Store
+package import Store
 
 /// A device of an app.
-struct DeviceKey: Hashable, BitwiseCopyable {
-  let app: Int64
-  let device: Hash128
+package struct DeviceKey: Hashable, BitwiseCopyable, Sendable {
+  package let app: Int64
+  package let device: Hash128
+
+  package init(app: Int64, device: Hash128) {
+    self.app = app
+    self.device = device
+  }
+
+  // The device's bits are a keyed hash already: hashing them again would only cost time.
+  package func _rawHashValue(seed: Int) -> Int {
+    Int(truncatingIfNeeded: device.low ^ UInt64(bitPattern: app) &* 0x9E37_79B9_7F4A_7C15) ^ seed
+  }
+
+  /// In the order of the table's key.
+  static func < (a: DeviceKey, b: DeviceKey) -> Bool {
+    if a.app != b.app { return a.app < b.app }
+    let (high, otherHigh) = (Int64(bitPattern: a.device.high), Int64(bitPattern: b.device.high))
+    if high != otherHigh { return high < otherHigh }
+    return Int64(bitPattern: a.device.low) < Int64(bitPattern: b.device.low)
+  }
 }
 
-/// The windows of the devices that sent last, backed by the table `device`. Changed windows are written in the transaction
-/// that stores their events, so the two never disagree, whenever the process ends.
+/// The windows of the devices that sent last, over the table `device`.
+///
+/// What a transaction adds to windows goes into a journal with it, in one row. The windows themselves are written later, many
+/// of a page at a time: while one half of the journal fills, the windows that the other half speaks of are written, a few
+/// with each transaction; then that half is emptied. After a crash the journal is applied to the table's windows: what these
+/// know already changes nothing.
 ///
 /// Used by the writer only.
-final class DeviceCache {
+package final class DeviceCache {
   private struct Entry {
     var key: DeviceKey
     var newer: Int32
@@ -22,74 +44,163 @@ final class DeviceCache {
   private static let chunkSlots = 256
 
   private let capacity: Int
+  private let journalBytesMax: Int
   private var slots: [DeviceKey: Int32] = [:]
   private var entries: [Entry] = []
   private var chunks: [UnsafeMutableRawPointer] = []
   private var newest = none
   private var oldest = none
-  private var dirty: [Int32] = []
   private var scratch: [UInt8] = []
 
-  /// - Parameter capacity: more than the devices of one transaction.
-  init(capacity: Int) {
-    precondition(capacity > 0)
+  private var journal = DeviceJournal()
+  /// The half of the journal that fills, 0 or 1, its bytes, and the windows that it speaks of.
+  private var half = 0
+  private var halfBytes = 0
+  private var dirty: [Int32] = []
+  /// The windows that the other half speaks of, in the order of the table, and how many of them have been written.
+  private var leaving: [Int32] = []
+  private var written = 0
+  private var nextRow: Int64 = 1
+
+  /// - Parameters:
+  ///   - capacity: windows in memory.
+  ///   - journalBytesMax: of one half of the journal.
+  package init(capacity: Int, journalBytesMax: Int = Limits.deviceJournalBytesMax) {
+    precondition(capacity > 0 && journalBytesMax > 0)
     self.capacity = capacity
+    self.journalBytesMax = journalBytesMax
   }
 
   deinit { for chunk in chunks { chunk.deallocate() } }
 
-  var count: Int { entries.count }
+  package var count: Int { entries.count }
 
   /// The slot of a device's window, loaded or made. Valid until the next call.
-  func slot(_ key: DeviceKey, _ connection: StoreConnection) throws -> Int32 {
+  package func slot(_ key: DeviceKey, _ connection: StoreConnection) throws -> Int32 {
     if let slot = slots[key] {
       touch(slot)
       return slot
     }
-    let slot = try makeRoom(for: key)
+    let slot = try makeRoom(for: key, connection)
     try load(slot, key, connection)
     return slot
   }
 
-  func window(_ slot: Int32) -> DeviceWindow { DeviceWindow(memory: memory(slot)) }
+  package func window(_ slot: Int32) -> DeviceWindow { DeviceWindow(memory: memory(slot)) }
 
-  /// Has the window written by the next `save`.
-  func markDirty(_ slot: Int32) {
+  /// Takes in a number that the window's `check` called new.
+  ///
+  /// - Parameter figures: what this says about missing numbers is added.
+  package func insert(
+    _ slot: Int32, _ sequence: UInt64, content: UInt64, _ figures: inout SequenceFigures
+  ) {
+    window(slot).insert(sequence, content: content, &figures)
+    journal.note(entries[Int(slot)].key, sequence, content: content)
+    markDirty(slot)
+  }
+
+  /// A number came whose event is not kept: it is not missing.
+  package func excuse(_ slot: Int32, _ sequence: UInt64, _ figures: inout SequenceFigures) {
+    guard window(slot).excuse(sequence, &figures) else { return }
+    journal.note(entries[Int(slot)].key, sequence, content: nil)
+    markDirty(slot)
+  }
+
+  private func markDirty(_ slot: Int32) {
     guard !entries[Int(slot)].isDirty else { return }
     entries[Int(slot)].isDirty = true
     dirty.append(slot)
   }
 
-  /// Forgets all windows; the table has them. After a transaction that was rolled back.
-  func removeAll() {
-    slots.removeAll(keepingCapacity: true)
-    entries.removeAll(keepingCapacity: true)
-    for chunk in chunks { chunk.deallocate() }
-    chunks.removeAll()
-    dirty.removeAll(keepingCapacity: true)
-    newest = Self.none
-    oldest = Self.none
+  // MARK: Writing
+
+  /// Writes what the transaction changed into it.
+  package func finish(_ connection: StoreConnection) throws {
+    journal.close()
+    guard !journal.bytes.isEmpty else { return }
+    let insert = try connection.statement("INSERT INTO device_journal_\(half) VALUES (?, ?)")
+    try insert.bind(1, nextRow)
+    nextRow += 1
+    try journal.bytes.withUnsafeBytes { bytes in
+      try insert.bind(2, blob: bytes)
+      try insert.run()
+    }
+    halfBytes += journal.bytes.count
+    journal.removeAll()
+    try writeLeaving(connection)
   }
 
-  /// Writes the changed windows into the current transaction.
-  func save(_ connection: StoreConnection) throws {
-    guard !dirty.isEmpty else { return }
+  /// So many of the leaving windows that they are gone when the half that fills is full.
+  private func writeLeaving(_ connection: StoreConnection) throws {
+    let filled = max(
+      Double(halfBytes) / Double(journalBytesMax),
+      Double(dirty.count) / Double(max(capacity / 4, 1)))
+    let due = min(leaving.count, Int(Double(leaving.count) * filled * 1.25) + 1)
+    while written < due {
+      try save(leaving[written], connection)
+      written += 1
+    }
+    guard filled >= 1 else { return }
+    try connection.execute("DELETE FROM device_journal_\(1 - half)")
+    leaving = dirty.filter { entries[Int($0)].isDirty }
+    leaving.sort { entries[Int($0)].key < entries[Int($1)].key }
+    dirty.removeAll(keepingCapacity: true)
+    (written, half, halfBytes) = (0, 1 - half, 0)
+  }
+
+  /// Writes all windows that have changed and empties the journal.
+  package func saveAll(_ connection: StoreConnection) throws {
+    var rest = leaving[written...] + dirty
+    rest.sort { entries[Int($0)].key < entries[Int($1)].key }
+    for slot in rest { try save(slot, connection) }
+    for half in 0...1 { try connection.execute("DELETE FROM device_journal_\(half)") }
+    leaving.removeAll()
+    dirty.removeAll(keepingCapacity: true)
+    (written, halfBytes) = (0, 0)
+  }
+
+  /// At the start: applies what a crash has left in the journal.
+  package func recover(_ connection: StoreConnection) throws {
+    let rows = try connection.query(
+      """
+      SELECT number, entries FROM device_journal_0 UNION ALL SELECT number, entries FROM device_journal_1
+      ORDER BY number
+      """) { $0.bytes(1) }
+    for row in rows {
+      try row.withUnsafeBytes { bytes in
+        try DeviceJournal.read(bytes) { key, sequence, content in
+          let slot = try slot(key, connection)
+          let window = window(slot)
+          // What it says about missing numbers was counted with the transaction that wrote the row.
+          var figures = SequenceFigures()
+          if let content {
+            guard window.check(sequence, content: content) == .new else { return }
+            window.insert(sequence, content: content, &figures)
+          } else {
+            guard window.excuse(sequence, &figures) else { return }
+          }
+          markDirty(slot)
+        }
+      }
+    }
+    if !rows.isEmpty { try saveAll(connection) }
+  }
+
+  private func save(_ slot: Int32, _ connection: StoreConnection) throws {
+    // Written in the meantime, because its place was needed.
+    guard entries[Int(slot)].isDirty else { return }
     let statement = try connection.statement(
       """
       INSERT INTO device(app, high, low, state) VALUES (?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET state = excluded.state
       """)
-    for slot in dirty {
-      let key = entries[Int(slot)].key
-      window(slot).encoded(into: &scratch)
-      try bind(statement, key)
-      try scratch.withUnsafeBytes { bytes in
-        try statement.bind(4, blob: bytes)
-        try statement.run()
-      }
-      entries[Int(slot)].isDirty = false
+    window(slot).encoded(into: &scratch)
+    try bind(statement, entries[Int(slot)].key)
+    try scratch.withUnsafeBytes { bytes in
+      try statement.bind(4, blob: bytes)
+      try statement.run()
     }
-    dirty.removeAll(keepingCapacity: true)
+    entries[Int(slot)].isDirty = false
   }
 
   private func load(_ slot: Int32, _ key: DeviceKey, _ connection: StoreConnection) throws {
@@ -112,7 +223,7 @@ final class DeviceCache {
 
   // MARK: Least recently used
 
-  private func makeRoom(for key: DeviceKey) throws -> Int32 {
+  private func makeRoom(for key: DeviceKey, _ connection: StoreConnection) throws -> Int32 {
     let slot: Int32
     if entries.count < capacity {
       slot = Int32(entries.count)
@@ -123,7 +234,7 @@ final class DeviceCache {
       entries.append(Entry(key: key, newer: Self.none, older: Self.none, isDirty: false))
     } else {
       slot = oldest
-      precondition(!entries[Int(slot)].isDirty, "more devices in a transaction than fit")
+      try save(slot, connection)
       unlink(slot)
       slots[entries[Int(slot)].key] = nil
       entries[Int(slot)].key = key

@@ -154,7 +154,7 @@ struct Directory: Sendable {
     }
     let made = TokenRules.make(
       appID: request.appID, scopes: request.scopes, label: request.label, created: now,
-      expires: request.expiresMs)
+      expires: request.expiresMs, limits: request.limits)
     try await save(made.record, now: now)
     var response = ProtoCreateTokenResponse()
     response.token = made.record.token
@@ -170,13 +170,40 @@ struct Directory: Sendable {
     }
   }
 
+  private enum Update: Sendable { case done(ProtoTokenRecord), revoked, unknown }
+
+  func updateToken(_ request: ProtoUpdateTokenRequest, now: Int64) async throws -> ProtoToken {
+    try AppRules.checkLength("label", request.label)
+    try TokenRules.check(request.limits)
+    let update = try await writer.change { appender, connection -> Update in
+      guard var record = try Self.record(request.tokenID, connection) else { return .unknown }
+      guard record.token.revokedMs == 0 else { return .revoked }
+      record.token.label = request.label
+      record.token.clearLimits()
+      if request.limits != ProtoKeyLimits() { record.token.limits = request.limits }
+      try Self.write(record, now: now, appender, connection)
+      return .done(record)
+    }
+    switch update {
+    case .unknown: throw IngestErrors.unknownToken(request.tokenID)
+    case .revoked: throw IngestErrors.revoked(request.tokenID)
+    case .done(let record):
+      onToken(record)
+      return record.token
+    }
+  }
+
+  private static func record(
+    _ tokenID: String, _ connection: StoreConnection
+  ) throws -> ProtoTokenRecord? {
+    try connection.first("SELECT body FROM token WHERE token_id = ?", [.text(tokenID)]) {
+      try ProtoTokenRecord(serializedBytes: $0.bytes(0))
+    }
+  }
+
   func revokeToken(_ tokenID: String, now: Int64) async throws {
     let record = try await writer.change { appender, connection -> ProtoTokenRecord? in
-      let body = try connection.first(
-        "SELECT body FROM token WHERE token_id = ?", [.text(tokenID)]
-      ) { $0.bytes(0) }
-      guard let body else { return nil }
-      var record = try ProtoTokenRecord(serializedBytes: body)
+      guard var record = try Self.record(tokenID, connection) else { return nil }
       guard record.token.revokedMs == 0 else { return record }
       record.token.revokedMs = now
       try Self.write(record, now: now, appender, connection)

@@ -29,15 +29,27 @@ enum TokenRules {
       }
     }
     try AppRules.checkLength("label", request.label)
+    try check(request.limits)
     guard request.expiresMs == 0 || request.expiresMs > now else {
       throw IngestErrors.invalid(
         "expires_ms", "0 or later than now (\(now)); got \(request.expiresMs)")
     }
   }
 
+  /// - Throws: INVALID_ARGUMENT that names the field.
+  static func check(_ limits: ProtoKeyLimits) throws(RPCError) {
+    for (field, value, most) in [
+      ("limits.events_per_second", limits.eventsPerSecond, Limits.keyEventsPerSecondMax),
+      ("limits.bytes_per_second", limits.bytesPerSecond, Limits.keyBytesPerSecondMax),
+    ] where value > most {
+      throw IngestErrors.invalid(field, "at most \(most), 0 for no limit; got \(value)")
+    }
+  }
+
   /// A new token and its secret.
   static func make(
-    appID: String, scopes: [String], label: String, created: Int64, expires: Int64
+    appID: String, scopes: [String], label: String, created: Int64, expires: Int64,
+    limits: ProtoKeyLimits = ProtoKeyLimits()
   ) -> (record: ProtoTokenRecord, secret: String) {
     let secret = TokenSecret.generate()
     var record = ProtoTokenRecord()
@@ -47,6 +59,7 @@ enum TokenRules {
     record.token.label = label
     record.token.createdMs = created
     record.token.expiresMs = expires
+    if limits != ProtoKeyLimits() { record.token.limits = limits }
     record.secretHash = Data(secret.hash)
     return (record, secret.text)
   }

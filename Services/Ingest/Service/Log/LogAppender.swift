@@ -10,6 +10,7 @@ final class LogAppender {
   private(set) var quarantined: Int
   private let devices: DeviceCache
   private let ledger: Ledger
+  private let ids: EventIDs
   private let figures: PipelineFigures
   /// Of the batch at hand.
   private var fates: [Fate] = []
@@ -34,7 +35,7 @@ final class LogAppender {
   }
 
   init(
-    _ connection: StoreConnection, cachedDevicesMax: Int, ledgerDays: Int, figures: PipelineFigures
+    _ connection: StoreConnection, dedup: DedupOptions, ledgerDays: Int, figures: PipelineFigures
   ) throws {
     self.figures = figures
     ledger = Ledger(daysKept: ledgerDays)
@@ -47,7 +48,10 @@ final class LogAppender {
     head = last?.0 ?? 0
     payloadBytes = last?.1 ?? 0
     quarantined = try connection.first("SELECT count(*) FROM quarantine") { $0.int(0) } ?? 0
-    devices = DeviceCache(capacity: cachedDevicesMax)
+    devices = DeviceCache(capacity: dedup.cachedDevicesMax)
+    try devices.recover(connection)
+    ids = EventIDs(days: dedup.idDays)
+    try ids.load(connection)
   }
 
   /// An erasure took events out of quarantine in this transaction.
@@ -137,6 +141,7 @@ final class LogAppender {
     tally.removeAll()
     sequences = SequenceFigures()
     sequencesByEvent.removeAll(keepingCapacity: true)
+    try ids.advance(to: batch.clock.receivedMilliseconds, connection)
     let slot = try slot(of: batch, connection)
     // Asked here once more: behind the record that takes consent back no event of the user may follow.
     let isTaken = batch.app.door.takes(batch.user)
@@ -166,15 +171,17 @@ final class LogAppender {
     if event.sequence > 0, let slot { return fate(ofNumbered: event, slot, &figures) }
     if !event.fate.isDeduplicated { return event.fate }
     precondition(event.hasID, "the rules let no event through that has neither number nor id")
-    let app = batch.app.number
-    let verdict =
-      event.fate == .accepted
-      ? try EventIDs.insert(event.id, content: event.content, app: app, connection)
-      : try EventIDs.check(event.id, content: event.content, app: app, connection)
-    return switch verdict {
-    case .new: event.fate
-    case .duplicate: .duplicate
-    case .conflict: event.fate.isRejected ? event.fate : .conflict
+    let key = EventIDKey(event.id, app: batch.app.number)
+    switch try ids.check(key, content: event.content, connection) {
+    case .new:
+      if event.fate == .accepted {
+        ids.insert(
+          key, content: event.content, isImport: batch.clock.isImport,
+          lateness: batch.app.door.policy.latenessMilliseconds)
+      }
+      return event.fate
+    case .duplicate: return .duplicate
+    case .conflict: return event.fate.isRejected ? event.fate : .conflict
     }
   }
 
@@ -183,29 +190,21 @@ final class LogAppender {
   ) -> Fate {
     let window = devices.window(slot)
     guard event.fate.isDeduplicated else {
-      excuse(event, window, slot, &figures)
+      devices.excuse(slot, event.sequence, &figures)
       return event.fate
     }
     switch window.check(event.sequence, content: event.content) {
     case .new where event.fate == .accepted:
-      window.insert(event.sequence, content: event.content, &figures)
-      devices.markDirty(slot)
+      devices.insert(slot, event.sequence, content: event.content, &figures)
       return .accepted
     case .new:
-      excuse(event, window, slot, &figures)
+      devices.excuse(slot, event.sequence, &figures)
       return event.fate
     case .duplicate: return .duplicate
     case .conflict: return event.fate.isRejected ? event.fate : .conflict
     // Whether it was counted cannot be told: it is kept aside rather than called known and lost.
     case .below: return event.fate == .accepted ? .quarantined(.belowWindow) : event.fate
     }
-  }
-
-  /// The event is not kept, but it came: its number is not missing.
-  private func excuse(
-    _ event: PreparedEvent, _ window: DeviceWindow, _ slot: Int32, _ figures: inout SequenceFigures
-  ) {
-    if window.excuse(event.sequence, &figures) { devices.markDirty(slot) }
   }
 
   // MARK: Ledger
@@ -363,10 +362,17 @@ final class LogAppender {
 
   /// Writes what the transaction changed beside the log.
   func finish(_ connection: StoreConnection) throws {
-    try devices.save(connection)
+    try devices.finish(connection)
+    try ids.finish(connection)
     try ledger.save(connection)
     try seen.save(head: before.head, connection)
   }
+
+  /// At a clean end: a start then has no journal of devices to apply.
+  func close(_ connection: StoreConnection) throws { try devices.saveAll(connection) }
+
+  /// Event ids that are remembered.
+  var eventIDCount: Int { ids.count }
 
   // MARK: Quarantine
 

@@ -1,8 +1,11 @@
-import Store
+package import Store
 
 /// The tables of ingest.sqlite. Described in docs/formats.md.
-enum LogSchema {
-  static let migrations = [
+package enum LogSchema {
+  /// Of a new file.
+  package static let pageBytes = 8_192
+
+  package static let migrations = [
     Migration(
       1,
       """
@@ -132,6 +135,28 @@ enum LogSchema {
         quarantined INTEGER NOT NULL,     -- erased from quarantine so far
         done_ms INTEGER NOT NULL          -- 0: not done
       );
+      """),
+    Migration(
+      5,
+      """
+      -- What windows took in since they were last written: two halves that fill in turn. A row is a transaction's.
+      CREATE TABLE device_journal_0(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
+      CREATE TABLE device_journal_1(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
+      -- Ids of the open run, and of the one that is being sealed. day, last_day: of receipt, since 1970.
+      CREATE TABLE event_id_journal_0(
+        number INTEGER PRIMARY KEY, day INTEGER NOT NULL, last_day INTEGER NOT NULL, entries BLOB NOT NULL
+      );
+      CREATE TABLE event_id_journal_1(
+        number INTEGER PRIMARY KEY, day INTEGER NOT NULL, last_day INTEGER NOT NULL, entries BLOB NOT NULL
+      );
+      -- Sealed runs of ids. Bucket b of run n is row n * 2^20 + b.
+      CREATE TABLE event_id_run(
+        number INTEGER PRIMARY KEY, last_day INTEGER NOT NULL, bucket_bits INTEGER NOT NULL,
+        count INTEGER NOT NULL
+      );
+      CREATE TABLE event_id_bucket(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
+      -- Moved into runs at the start.
+      ALTER TABLE event_id RENAME TO event_id_old;
       """),
   ]
 }

@@ -17,8 +17,16 @@ final class LogWriter: Sendable {
 
     var byteCount: Int {
       switch self {
-      case .batch(let batch, _): batch.message.count
+      case .batch(let batch, _): batch.byteCount
       case .change: 0
+      }
+    }
+
+    /// The app whose share it takes.
+    var app: AppEntry? {
+      switch self {
+      case .batch(let batch, _): batch.app
+      case .change: nil
       }
     }
   }
@@ -28,6 +36,7 @@ final class LogWriter: Sendable {
     /// Jobs and bytes that are not answered yet, those in the current transaction included.
     var jobs = 0
     var bytes = 0
+    var bound = QueueBound()
     var isAsleep = false
     var isClosed = false
     var hasStarted = false
@@ -44,6 +53,10 @@ final class LogWriter: Sendable {
   private let wake = DispatchSemaphore(value: 0)
   private let finished = DispatchSemaphore(value: 0)
   private let status: Mutex<Status>
+  /// Whether the queue is so full that a batch may be refused before it is decoded.
+  private let isCrowded = Atomic<Bool>(false)
+  private let eventIDs: Atomic<Int>
+  private let eventIDsMax: Int
   let head: LogHead
 
   /// Figures as of the last transaction.
@@ -52,23 +65,28 @@ final class LogWriter: Sendable {
     var quarantined: Int
     var groups = 0
     var batches = 0
+    var eventIDs = 0
   }
 
   init(
-    store: Store, logger: Logger, figures: PipelineFigures,
-    cachedDevicesMax: Int = Limits.cachedDevicesMax, ledgerDays: Int = Limits.ledgerDays
+    store: Store, logger: Logger, figures: PipelineFigures, dedup: DedupOptions = DedupOptions(),
+    ledgerDays: Int = Limits.ledgerDays
   ) throws {
     Limits.check()
     self.store = store
     self.logger = logger
     self.figures = figures
     let appender = try store.write {
-      try LogAppender(
-        $0, cachedDevicesMax: cachedDevicesMax, ledgerDays: ledgerDays, figures: figures)
+      try LogAppender($0, dedup: dedup, ledgerDays: ledgerDays, figures: figures)
     }
     self.appender = Confined(appender)
     head = LogHead(appender.head)
-    status = Mutex(Status(payloadBytes: appender.payloadBytes, quarantined: appender.quarantined))
+    status = Mutex(
+      Status(
+        payloadBytes: appender.payloadBytes, quarantined: appender.quarantined,
+        eventIDs: appender.eventIDCount))
+    eventIDs = Atomic(appender.eventIDCount)
+    eventIDsMax = dedup.eventIDsMax
   }
 
   var currentStatus: Status { status.withLock { $0 } }
@@ -87,11 +105,32 @@ final class LogWriter: Sendable {
   ///   then.
   func submit(_ batch: PreparedBatch, _ reply: BatchReply) throws(RPCError) {
     do throws(RPCError) {
+      if eventIDs.load(ordering: .relaxed) >= eventIDsMax, batch.events.contains(where: \.hasID) {
+        throw IngestErrors.tooManyIDs(max: eventIDsMax)
+      }
       try enqueue(.batch(batch, reply))
     } catch {
       figures.refuse(.append)
       throw error
     }
+  }
+
+  /// What would refuse a batch of so many bytes now; nil: nothing, as far as can be told before it is decoded.
+  ///
+  /// - Parameter app: nil: not known yet.
+  func refusal(bytes: Int, app: @autoclosure () -> AppEntry?) -> RPCError? {
+    guard isCrowded.load(ordering: .relaxed) else { return nil }
+    let app = app()
+    return state.withLock { state in
+      if Self.admits(bytes, of: app, state) { return nil }
+      return IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes))
+    }
+  }
+
+  private static func admits(_ bytes: Int, of app: AppEntry?, _ state: borrowing State) -> Bool {
+    state.jobs < Limits.queuedBatchesMax
+      && state.bound.admits(
+        bytes, queued: state.bytes, ofApp: app?.queuedBytes.load(ordering: .relaxed) ?? 0)
   }
 
   /// Runs a change in the next transaction and returns once it is on disk. An error that the closure throws is a failure
@@ -120,11 +159,14 @@ final class LogWriter: Sendable {
       if state.fullUntil != 0, job.byteCount > 0, MonotonicClock.now < state.fullUntil {
         return IngestErrors.diskFull()
       }
-      guard state.jobs < Limits.queuedBatchesMax,
-        state.bytes + job.byteCount <= Limits.queuedBytesMax
-      else { return IngestErrors.queueFull() }
+      let (bytes, app) = (job.byteCount, job.app)
+      guard Self.admits(bytes, of: app, state) else {
+        return IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes))
+      }
       state.jobs += 1
-      state.bytes += job.byteCount
+      state.bytes += bytes
+      app?.queuedBytes.add(bytes, ordering: .relaxed)
+      if state.bound.isCrowded(state.bytes) { isCrowded.store(true, ordering: .relaxed) }
       state.queue.append(job)
       if state.isAsleep {
         state.isAsleep = false
@@ -179,6 +221,13 @@ final class LogWriter: Sendable {
         commit(group)
       }
     }
+    guard failure == nil else { return }
+    do {
+      try store.write { try appender.value.close($0) }
+    } catch {
+      // What it would have written is in the journal: the next start applies it.
+      fail(error)
+    }
   }
 
   private func nextJobs() -> [Job]? {
@@ -211,7 +260,8 @@ final class LogWriter: Sendable {
   }
 
   private func commit(_ group: ArraySlice<Job>) {
-    defer { release(group) }
+    let begun = MonotonicClock.now
+    defer { release(group, begun: begun) }
     if let failure { return refuse(group, IngestErrors.failed(failure)) }
     let appender = appender.value
     var answers: [[UInt8]] = []
@@ -245,8 +295,10 @@ final class LogWriter: Sendable {
       status.payloadBytes = appender.payloadBytes
       status.quarantined = appender.quarantined
       status.groups += 1
+      status.eventIDs = appender.eventIDCount
       status.batches += group.count
     }
+    eventIDs.store(appender.eventIDCount, ordering: .relaxed)
     // First the head, then the answers: who has an answer reads its own events.
     head.advance(to: appender.head)
     figures.add(appender.takeTally())
@@ -283,11 +335,18 @@ final class LogWriter: Sendable {
     if !calls.isEmpty { ParkedCall.complete(calls) }
   }
 
-  private func release(_ group: ArraySlice<Job>) {
-    let bytes = group.reduce(0) { $0 + $1.byteCount }
+  private func release(_ group: ArraySlice<Job>, begun: Int64) {
     state.withLock { state in
+      var bytes = 0
+      for job in group {
+        let one = job.byteCount
+        bytes += one
+        job.app?.queuedBytes.subtract(one, ordering: .relaxed)
+      }
       state.jobs -= group.count
       state.bytes -= bytes
+      state.bound.committed(bytes: bytes, nanoseconds: MonotonicClock.now - begun)
+      if !state.bound.isCrowded(state.bytes) { isCrowded.store(false, ordering: .relaxed) }
     }
   }
 
