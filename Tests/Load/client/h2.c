@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,6 +37,17 @@ void load_note(struct load* load, const char* format, ...) {
 static int compare_floats(const void* left, const void* right) {
   float a = *(const float*)left, b = *(const float*)right;
   return a < b ? -1 : a > b;
+}
+
+double slice_percentile(const struct latencies* latencies, size_t begin, size_t end, double share) {
+  if (end <= begin) return 0;
+  float* values = malloc((end - begin) * sizeof(float));
+  memcpy(values, latencies->values + begin, (end - begin) * sizeof(float));
+  qsort(values, end - begin, sizeof(float), compare_floats);
+  size_t at = (size_t)((double)(end - begin) * share);
+  double value = values[at < end - begin ? at : end - begin - 1];
+  free(values);
+  return value;
 }
 
 double latency_percentile(struct latencies* latencies, double share) {
@@ -150,16 +162,17 @@ static void put_request(struct load* load, struct connection* c, struct lane* la
 
 static bool may_start(struct load* load, struct connection* c) {
   if (c->free_cnt == 0 || c->exhausted || !c->settings_seen) return false;
+  if (load->rate > 0 && load->started + load->unsent >= load->due) return false;
   if (load->started >= load->calls_max || c->out_bytes > output_bytes_enough) return false;
   if ((uint32_t)(c->lane_cnt - c->free_cnt) >= c->streams_max) return false;
   if (c->window < (int64_t)load->request_bytes + 5) return false;
   return c->lane_of_stream[(c->next_stream_id >> 1) % stream_slots] < 0;
 }
 
-static void start_calls(struct load* load, struct connection* c) {
+static void start_calls(struct load* load, struct connection* c, int calls_max) {
   static uint8_t message[request_bytes_max];
   uint64_t now = 0;
-  while (may_start(load, c)) {
+  while (calls_max-- > 0 && may_start(load, c)) {
     if (now == 0) now = monotonic_ns();
     if (now >= load->deadline_ns) {
       c->exhausted = true;
@@ -198,7 +211,21 @@ static struct lane* lane_of(struct connection* c, uint32_t stream) {
   return &c->lanes[index];
 }
 
-static void finish(struct load* load, struct connection* c, struct lane* lane, bool good, uint64_t now) {
+static void note_latency(struct latencies* latencies, const struct lane* lane, uint64_t now) {
+  if (latencies->count < latencies->cap)
+    latencies->values[latencies->count++] = (float)(now - lane->started_ns) / 1000;
+}
+
+static void note_slice(struct load* load, uint64_t now) {
+  size_t slice = (now - load->begin_ns) / 1000000000u;
+  while (load->slice_cnt <= slice && load->slice_cnt < slices_max) {
+    load->slice_latencies[load->slice_cnt] = load->latencies.count;
+    load->slice_refusals[load->slice_cnt++] = load->refusal_latencies.count;
+  }
+}
+
+static void finish(struct load* load, struct connection* c, struct lane* lane, bool good, bool refused, uint64_t now) {
+  note_slice(load, now);
   int index = lane - c->lanes;
   c->lane_of_stream[(lane->stream_id >> 1) % stream_slots] = -1;
   c->free_lanes[c->free_cnt++] = index;
@@ -207,20 +234,21 @@ static void finish(struct load* load, struct connection* c, struct lane* lane, b
     load->bad++;
     load_note(load, "stream %u: a wrong answer or none", lane->stream_id);
   }
-  if (load->latencies.count < load->latencies.cap)
-    load->latencies.values[load->latencies.count++] = (float)(now - lane->started_ns) / 1000;
+  load->refused += refused;
+  note_latency(refused ? &load->refusal_latencies : &load->latencies, lane, now);
 }
 
 // Reads `:status` and `grpc-status` of a block; -1 where it has none.
 static bool read_block(struct connection* c, const uint8_t* bytes, size_t length, int* http, int* grpc,
-                       char* message, size_t message_room) {
+                       bool* has_pushback, char* message, size_t message_room) {
+  *has_pushback = false;
   bool indexed = length <= remembered_block_bytes_max;
   for (size_t i = 0; i < length && indexed; i++) indexed = bytes[i] >= 0x80;
   if (indexed) {
     for (int i = 0; i < 2; i++) {
       struct remembered_block* block = &c->remembered[i];
       if (block->length == length && memcmp(block->bytes, bytes, length) == 0) {
-        *http = block->http_status, *grpc = block->grpc_status;
+        *http = block->http_status, *grpc = block->grpc_status, *has_pushback = block->has_pushback;
         return true;
       }
     }
@@ -239,6 +267,8 @@ static bool read_block(struct connection* c, const uint8_t* bytes, size_t length
     if (flags & NGHTTP2_HD_INFLATE_EMIT) {
       if (field.namelen == 7 && memcmp(field.name, ":status", 7) == 0) *http = atoi((char*)field.value);
       if (field.namelen == 11 && memcmp(field.name, "grpc-status", 11) == 0) *grpc = atoi((char*)field.value);
+      if (field.namelen == 22 && memcmp(field.name, "grpc-retry-pushback-ms", 22) == 0)
+        *has_pushback = atoi((char*)field.value) > 0;
       if (field.namelen == 12 && memcmp(field.name, "grpc-message", 12) == 0)
         snprintf(message, message_room, "%.*s", (int)field.valuelen, (char*)field.value);
     }
@@ -251,6 +281,7 @@ static bool read_block(struct connection* c, const uint8_t* bytes, size_t length
     struct remembered_block* block = &c->remembered[1];
     memcpy(block->bytes, bytes, length);
     block->length = length, block->http_status = *http, block->grpc_status = *grpc;
+    block->has_pushback = *has_pushback;
   }
   return true;
 }
@@ -262,8 +293,9 @@ static uint64_t answers_due(const struct load* load) {
 
 static bool headers_came(struct load* load, struct connection* c, uint64_t now) {
   int http, grpc;
+  bool has_pushback;
   char message[256] = "";
-  if (!read_block(c, c->block, c->block_bytes, &http, &grpc, message, sizeof message)) {
+  if (!read_block(c, c->block, c->block_bytes, &http, &grpc, &has_pushback, message, sizeof message)) {
     fprintf(stderr, "the server's header block does not decode\n");
     return false;
   }
@@ -278,11 +310,15 @@ static bool headers_came(struct load* load, struct connection* c, uint64_t now) 
     if (http != 200) load_note(load, "stream %u: HTTP status %d", c->block_stream, http);
   }
   if (c->block_ends_stream) {
+    if (load->may_refuse && grpc == 8 && has_pushback) {
+      finish(load, c, lane, lane->head_good && lane->answered == 0, true, now);
+      return true;
+    }
     if (grpc != load->grpc_status) {
       load_note(load, "stream %u: grpc-status %d %s", c->block_stream, grpc, message);
     }
     bool whole = lane->message_bytes == 0 && lane->answered == answers_due(load);
-    finish(load, c, lane, grpc == load->grpc_status && lane->head_good && whole && lane->good, now);
+    finish(load, c, lane, grpc == load->grpc_status && lane->head_good && whole && lane->good, false, now);
   }
   return true;
 }
@@ -360,7 +396,7 @@ static bool frame_came(struct load* load, struct connection* c, const uint8_t* h
       if (flags & flag_end_stream) {
         struct lane* lane = lane_of(c, stream);
         load_note(load, "stream %u: ended without trailers", stream);
-        if (lane) finish(load, c, lane, false, now);
+        if (lane) finish(load, c, lane, false, false, now);
       }
       return true;
     case type_headers:
@@ -378,7 +414,7 @@ static bool frame_came(struct load* load, struct connection* c, const uint8_t* h
       struct lane* lane = lane_of(c, stream);
       if (lane) {
         load_note(load, "stream %u: reset, code %u", stream, read32(bytes));
-        finish(load, c, lane, false, now);
+        finish(load, c, lane, false, false, now);
       }
       return true;
     }
@@ -481,7 +517,7 @@ static struct connection* connect_one(struct load* load, int index) {
 
 static bool event_came(struct load* load, struct connection* c, uint32_t events, int poll) {
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !read_frames(load, c)) return false;
-  start_calls(load, c);
+  if (load->rate == 0) start_calls(load, c, INT_MAX);
   return flush_output(c, poll);
 }
 
@@ -490,6 +526,27 @@ static bool is_over(struct load* load, struct connection** all) {
   if (load->started >= load->calls_max) return true;
   for (int i = 0; i < load->connections; i++)
     if (!all[i]->exhausted) return false;
+  return true;
+}
+
+// Starts the calls that are due, one for each connection in turn; the others were due in vain.
+static bool start_due(struct load* load, struct connection** all, int poll) {
+  static int next;
+  uint64_t now = monotonic_ns();
+  if (now >= load->deadline_ns) {
+    for (int i = 0; i < load->connections; i++) all[i]->exhausted = true;
+    return true;
+  }
+  load->due = (uint64_t)((double)(now - load->begin_ns) / 1e9 * load->rate);
+  for (int idle = 0; idle < load->connections && load->started + load->unsent < load->due;) {
+    uint64_t before = load->started;
+    start_calls(load, all[next], 1);
+    idle = load->started == before ? idle + 1 : 0;
+    next = (next + 1) % load->connections;
+  }
+  for (int i = 0; i < load->connections; i++)
+    if (all[i]->out_bytes > 0 && !all[i]->wants_write && !flush_output(all[i], poll)) return false;
+  if (load->due > load->started + load->unsent) load->unsent = load->due - load->started;
   return true;
 }
 
@@ -506,8 +563,10 @@ bool load_run(struct load* load) {
   load->begin_ns = monotonic_ns();
   struct epoll_event events[64];
   while (!is_over(load, all)) {
-    int count = epoll_wait(poll, events, 64, stall_milliseconds);
-    if (count == 0) {
+    if (load->rate > 0 && !start_due(load, all, poll)) return false;
+    bool is_open = load->rate > 0 && !all[0]->exhausted;
+    int count = epoll_wait(poll, events, 64, is_open ? 1 : stall_milliseconds);
+    if (count == 0 && !is_open) {
       fprintf(stderr, "no answer for %d s: %llu calls started, %llu done\n", stall_milliseconds / 1000,
               (unsigned long long)load->started, (unsigned long long)load->done);
       return false;

@@ -21,6 +21,7 @@ enum {
   request_bytes_max = 256 << 10,
   answer_bytes_max = 1 << 20,
   remembered_block_bytes_max = 64,
+  slices_max = 600,
 };
 
 struct connection;
@@ -54,6 +55,7 @@ struct remembered_block {
   uint8_t bytes[remembered_block_bytes_max];
   size_t length;
   int http_status, grpc_status;
+  bool has_pushback;
 };
 
 struct connection {
@@ -91,12 +93,20 @@ struct load {
   // What every call must end with. Other than 0: without a message.
   int grpc_status;
   uint64_t calls_max, deadline_ns;
+  // Calls per second, however soon the answers come: those for which no lane is free are not sent. 0: as soon as a lane is.
+  double rate;
+  // RESOURCE_EXHAUSTED with a pushback is a right answer too.
+  bool may_refuse;
   // The most that a request takes.
   size_t request_bytes;
   struct workload workload;
   uint64_t started, done, bad, messages;
   char first_failure[512];
-  struct latencies latencies;
+  struct latencies latencies, refusal_latencies;
+  // Of an open loop: calls that were due, those that were not sent, those that were refused.
+  uint64_t due, unsent, refused;
+  // How many latencies there were when each second began, of calls that were answered OK and of refused ones.
+  size_t slice_cnt, slice_latencies[slices_max], slice_refusals[slices_max];
   uint64_t begin_ns, end_ns;
   uint8_t first_headers[1024], next_headers[64];
   size_t first_headers_bytes, next_headers_bytes;
@@ -110,7 +120,10 @@ bool load_run(struct load* load);
 // Keeps the first failure's words for the report.
 void load_note(struct load* load, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
-// The latency below which `share` of the calls lie, µs. Sorts.
+// The latency below which `share` of the calls begin ..< end lie, in the order in which they ended, µs.
+double slice_percentile(const struct latencies* latencies, size_t begin, size_t end, double share);
+
+// The same of all calls. Sorts.
 double latency_percentile(struct latencies* latencies, double share);
 
 #endif

@@ -8,7 +8,8 @@
 //                [--four-fields] [--by-id]
 //
 // with --port P --path /package.Service/Method [--host 127.0.0.1] [--token SECRET] [--connections 10] [--lanes 100]
-// and --calls N or --seconds S. --status N: every call must fail with this grpc-status.
+// and --calls N or --seconds S. --status N: every call must fail with this grpc-status. --rate N: so many calls per second,
+// however soon the answers come. --refusals: RESOURCE_EXHAUSTED with a pushback is a right answer.
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,7 +34,8 @@ static const struct option names[] = {
   {"lanes", 1, 0, 'l'}, {"calls", 1, 0, 'n'}, {"seconds", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"request", 1, 0, 'q'},
   {"answer", 1, 0, 'a'}, {"app", 1, 0, 'A'}, {"run", 1, 0, 'R'}, {"users", 1, 0, 'U'}, {"batch-events", 1, 0, 'B'},
   {"days", 1, 0, 'D'}, {"messages", 1, 0, 'm'},
-  {"four-fields", 0, 0, '4'}, {"by-id", 0, 0, 'I'}, {"status", 1, 0, 'S'}, {0}};
+  {"four-fields", 0, 0, '4'}, {"by-id", 0, 0, 'I'}, {"rate", 1, 0, 'r'}, {"refusals", 0, 0, 'x'},
+  {"status", 1, 0, 'S'}, {0}};
 
 static void usage(const char* complaint) {
   fprintf(stderr, "load: %s\n", complaint);
@@ -68,6 +70,8 @@ static void parse(int count, char** arguments, struct load* load, struct options
       case 'm': options->messages = atoi(optarg); break;
       case 'S': load->grpc_status = atoi(optarg); break;
       case 'D': options->collect.events.days = atoi(optarg); break;
+      case 'r': load->rate = atof(optarg); break;
+      case 'x': load->may_refuse = true; break;
       case '4': options->collect.events.four_fields = true; break;
       case 'I': options->collect.events.by_id = true; break;
       default: usage("unknown option");
@@ -79,6 +83,20 @@ static void parse(int count, char** arguments, struct load* load, struct options
   if (load->calls_max == 0 && options->seconds <= 0) usage("--calls or --seconds is needed");
 }
 
+// Before the latencies are sorted.
+static void print_slices(struct load* load) {
+  printf("due %llu\nunsent %llu\nrefused %llu\n", (unsigned long long)load->due, (unsigned long long)load->unsent,
+         (unsigned long long)load->refused);
+  for (size_t i = 0; i + 1 < load->slice_cnt; i++) {
+    size_t begin = load->slice_latencies[i], end = load->slice_latencies[i + 1];
+    printf("slice_%zu_accepted %zu\nslice_%zu_refused %zu\nslice_%zu_p99_microseconds %.1f\n", i, end - begin, i,
+           load->slice_refusals[i + 1] - load->slice_refusals[i], i,
+           slice_percentile(&load->latencies, begin, end, 0.99));
+  }
+  printf("refusal_p50_microseconds %.1f\nrefusal_p99_microseconds %.1f\n",
+         latency_percentile(&load->refusal_latencies, 0.5), latency_percentile(&load->refusal_latencies, 0.99));
+}
+
 int main(int count, char** arguments) {
   if (count < 2) usage("echo, stream, count, replay or collect");
   signal(SIGPIPE, SIG_IGN);
@@ -88,6 +106,8 @@ int main(int count, char** arguments) {
   parse(count - 1, arguments + 1, &load, &options);
   load.latencies.cap = load.calls_max && load.calls_max < latencies_max ? load.calls_max : latencies_max;
   load.latencies.values = malloc(load.latencies.cap * sizeof(float));
+  load.refusal_latencies.cap = load.latencies.cap;
+  load.refusal_latencies.values = malloc(load.latencies.cap * sizeof(float));
   if (strcmp(mode, "echo") == 0) {
     if (options.bytes < 8 || options.bytes > 60000) usage("--bytes: 8-60000");
     echo_workload(&load, options.bytes);
@@ -125,6 +145,7 @@ int main(int count, char** arguments) {
          (unsigned long long)load.bad, seconds, (double)load.done / seconds);
   printf("messages %llu\nmessages_per_second %.1f\n", (unsigned long long)load.messages,
          (double)load.messages / seconds);
+  if (load.rate > 0) print_slices(&load);
   printf("p50_microseconds %.1f\np99_microseconds %.1f\np999_microseconds %.1f\nchecksum %016llx\n",
          latency_percentile(&load.latencies, 0.5), latency_percentile(&load.latencies, 0.99),
          latency_percentile(&load.latencies, 0.999), (unsigned long long)workload_checksum());

@@ -1,0 +1,130 @@
+"""Ingest under more load than it can take: what it accepts, how soon it refuses, how soon all is well again."""
+
+import statistics
+import threading
+import time
+
+from .client import check, figure, goal, load, print_checksum
+from .services import BATCH_EVENTS, COLLECT, Running
+
+APP, OTHER = "load", "small"
+CONNECTIONS, LANES, USERS = 64, 100, 20_000
+
+
+def batches(running, *arguments, app=APP, token=None, connections=CONNECTIONS, lanes=LANES, run="load"):
+    return load("collect", running.suite.ports["ingest"], COLLECT, "--connections", connections, "--lanes", lanes,
+                "--batch-events", BATCH_EVENTS, "--app", app, "--run", run, "--users", USERS, "--four-fields", *arguments,
+                token=token or running.token)
+
+
+def open_loop(running, rate, seconds, run, **options):
+    return batches(running, "--rate", f"{rate:.1f}", "--seconds", seconds, "--refusals", run=run, **options)
+
+
+class Memory(threading.Thread):
+    """The most resident memory of a process that was seen."""
+
+    def __init__(self, process):
+        super().__init__(daemon=True)
+        self.process, self.most, self.is_over = process, 0, threading.Event()
+
+    def run(self):
+        while not self.is_over.wait(0.1):
+            self.most = max(self.most, self.process.memory()[0])
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.join()
+
+
+def slices(result, kind):
+    values = []
+    while f"slice_{len(values)}_{kind}" in result:
+        values.append(result[f"slice_{len(values)}_{kind}"])
+    return values
+
+
+def run(world, short):
+    seconds = 2 if short else 8
+    with Running(world, ["ingest"], pinned=True) as running:
+        suite = running.suite
+        process = suite.processes["ingest"]
+        with Memory(process) as memory:
+            # What it can take: 64 clients, each with a few batches on its way.
+            peak = statistics.median(
+                batches(running, "--seconds", 1 if short else 4, lanes=4, run=f"peak{number}")["calls_per_second"]
+                for number in range(1 if short else 3))
+            figure("overload_peak_events_per_second", round(peak * BATCH_EVENTS), "1/s")
+            normal = open_loop(running, peak / 2, seconds, "normal")
+            check(normal["refused"] == 0, f"{normal['refused']:.0f} batches were refused at half of the peak")
+            figure("overload_normal_p99_milliseconds", normal["p99_microseconds"] / 1000, "ms")
+            for factor in (2,) if short else (2, 5, 10):
+                one(running, peak, factor, seconds, normal, short)
+            share(running, peak, seconds, short)
+        figure("overload_memory_megabytes", memory.most / 1e6, "MB")
+        status = suite.ingest().GetLogStatus(world.messages.ingest.GetLogStatusRequest(), timeout=10)
+        check(status.quarantined_events == 0, f"{status.quarantined_events} events were quarantined")
+        check(process.terminate() == 0, "ingest did not end well")
+        if not short:
+            goal("overload_memory_megabytes", memory.most / 1e6, most=512)
+
+
+def one(running, peak, factor, seconds, normal, short):
+    head = running.suite.head_offset()
+    result = open_loop(running, peak * factor, seconds, f"x{factor}")
+    after = open_loop(running, peak / 2, 3 if short else 10, f"after{factor}")
+    accepted = (result["calls"] - result["refused"]) / result["seconds"]
+    offered = result["due"] / result["seconds"]
+    stored = running.suite.head_offset() - head
+    taken = int(result["calls"] - result["refused"] + after["calls"] - after["refused"]) * BATCH_EVENTS
+    check(stored == taken, f"{taken} events were acknowledged, the log holds {stored}")
+    name = f"overload_{factor}x"
+    figure(f"{name}_offered_events_per_second", round(offered * BATCH_EVENTS), "1/s")
+    figure(f"{name}_sent_share", 1 - result["unsent"] / result["due"], "of the offered")
+    figure(f"{name}_accepted_vs_peak", accepted / peak, "x")
+    figure(f"{name}_accepted_p99_milliseconds", result["p99_microseconds"] / 1000, "ms")
+    figure(f"{name}_refused_share", result["refused"] / result["calls"], "of the sent")
+    figure(f"{name}_refusal_p50_milliseconds", result["refusal_p50_microseconds"] / 1000, "ms")
+    figure(f"{name}_refusal_p99_milliseconds", result["refusal_p99_microseconds"] / 1000, "ms")
+    figure(f"{name}_recovery_seconds", recovery(after, normal), "s")
+    print_checksum(name, f"{stored}-events")
+    if not short:
+        goal(f"{name}_accepted_vs_peak", accepted / peak, least=0.9)
+        goal(f"{name}_refusal_p99_milliseconds", result["refusal_p99_microseconds"] / 1000, most=5)
+        goal(f"{name}_recovery_seconds", recovery(after, normal), most=10)
+
+
+def recovery(after, normal):
+    """Seconds until nothing is refused any more and answers come as they did before."""
+    bound = 3 * max(slices(normal, "p99_microseconds") + [normal["p99_microseconds"]])
+    bad = [number for number, (refused, latency) in enumerate(
+        zip(slices(after, "refused"), slices(after, "p99_microseconds"))) if refused > 0 or latency > bound]
+    return bad[-1] + 1 if bad else 0
+
+
+def share(running, peak, seconds, short):
+    """An app that offers five times of what can be taken, beside one that offers a fifth: the small one is not kept out."""
+    suite = running.suite
+    suite.create_app(OTHER)
+    token = suite.create_token(["ingest:write"], OTHER)
+    results = {}
+
+    def small():
+        results["small"] = open_loop(
+            running, peak / 5, seconds, "small", app=OTHER, token=token, connections=8, lanes=LANES)
+
+    thread = threading.Thread(target=small)
+    thread.start()
+    time.sleep(0.2)
+    results["large"] = open_loop(running, peak * (2 if short else 5), max(seconds - 0.4, 1), "large")
+    thread.join()
+    one = results["small"]
+    kept = (one["calls"] - one["refused"]) / one["due"]
+    figure("overload_small_app_accepted_share", kept, "of its offered")
+    print_checksum("overload_share", f"{one['bad'] + results['large']['bad']:.0f}-wrong")
+    if not short:
+        goal("overload_small_app_accepted_share", kept, least=0.9)
