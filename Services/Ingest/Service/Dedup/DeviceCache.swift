@@ -142,10 +142,16 @@ package final class DeviceCache {
     }
     guard filled >= 1 else { return }
     try connection.execute("DELETE FROM device_journal_\(1 - half)")
+    startLeaving()
+    (half, halfBytes) = (1 - half, 0)
+  }
+
+  /// The windows that have changed so far are to be written next.
+  private func startLeaving() {
     leaving = dirty.filter { entries[Int($0)].isDirty }
     leaving.sort { entries[Int($0)].key < entries[Int($1)].key }
     dirty.removeAll(keepingCapacity: true)
-    (written, half, halfBytes) = (0, 1 - half, 0)
+    written = 0
   }
 
   /// Writes all windows that have changed and empties the journal.
@@ -159,13 +165,24 @@ package final class DeviceCache {
     (written, halfBytes) = (0, 0)
   }
 
-  /// At the start: applies what a crash has left in the journal.
+  /// At the start: applies what a crash has left in the journal, and goes on with it. Nothing is written as long as the windows
+  /// fit into memory: a full disk does not keep the log from starting.
   package func recover(_ connection: StoreConnection) throws {
-    let rows = try connection.query(
-      """
-      SELECT number, entries FROM device_journal_0 UNION ALL SELECT number, entries FROM device_journal_1
-      ORDER BY number
-      """) { $0.bytes(1) }
+    let last = try (0...1).map { half in
+      try connection.first("SELECT max(number) FROM device_journal_\(half)") { $0.int64(0) } ?? 0
+    }
+    half = last[1] > last[0] ? 1 : 0
+    nextRow = max(last[0], last[1]) + 1
+    _ = try apply(1 - half, connection)
+    startLeaving()
+    halfBytes = try apply(half, connection)
+  }
+
+  /// - Returns: bytes of this half.
+  private func apply(_ half: Int, _ connection: StoreConnection) throws -> Int {
+    let rows = try connection.query("SELECT entries FROM device_journal_\(half) ORDER BY number") {
+      $0.bytes(0)
+    }
     for row in rows {
       try row.withUnsafeBytes { bytes in
         try DeviceJournal.read(bytes) { key, sequence, content in
@@ -183,7 +200,7 @@ package final class DeviceCache {
         }
       }
     }
-    if !rows.isEmpty { try saveAll(connection) }
+    return rows.reduce(0) { $0 + $1.count }
   }
 
   private func save(_ slot: Int32, _ connection: StoreConnection) throws {

@@ -308,9 +308,7 @@ package final class EventIDs {
       Run(number: $0.int64(0), lastDay: $0.int64(1), bucketBits: $0.int(2), count: $0.int(3))
     }
     nextRun = (stored.last?.number ?? 0) + 1
-    // Buckets of a run that was not sealed to its end: its ids are in the journal.
-    try connection.execute(
-      "DELETE FROM event_id_bucket WHERE number >= ?", [.integer(nextRun << Self.bucketShift)])
+    // Buckets beyond are of a run that was not sealed to its end: it is sealed again under this number, out of the journal.
     for (position, run) in stored.enumerated() {
       runs[run.number] = run
       sealedIDs += run.count
@@ -358,32 +356,39 @@ package final class EventIDs {
     }
   }
 
+  /// Takes up where the process ended, without writing: a full disk does not keep the log from starting. A half of the journal
+  /// holds one run; where both hold one, the older one was being sealed, and is sealed anew.
   private func recover(_ connection: StoreConnection) throws {
-    let rows = try connection.query(
-      """
-      SELECT number, day, last_day, entries FROM event_id_journal_0
-      UNION ALL SELECT number, day, last_day, entries FROM event_id_journal_1 ORDER BY number
-      """) { ($0.int64(1), $0.int64(2), $0.bytes(3)) }
-    for half in 0...1 { try connection.execute("DELETE FROM event_id_journal_\(half)") }
-    for (rowDay, lastDay, bytes) in rows {
+    let last = try (0...1).map { half in
+      try connection.first("SELECT max(number) FROM event_id_journal_\(half)") { $0.int64(0) } ?? 0
+    }
+    half = last[1] > last[0] ? 1 : 0
+    nextRow = max(last[0], last[1]) + 1
+    if last[1 - half] > 0 {
+      try readJournal(1 - half, connection)
+      sealing = makeSealing()
+      open = [:]
+      openLastDay = .min
+    }
+    try readJournal(half, connection)
+  }
+
+  private func readJournal(_ half: Int, _ connection: StoreConnection) throws {
+    let select = try connection.statement(
+      "SELECT day, last_day, entries FROM event_id_journal_\(half) ORDER BY number")
+    defer { select.reset() }
+    while try select.step() {
+      let bytes = select.blob(2)
       guard bytes.count % EventIDEntry.byteCount == 0 else {
         throw StoreError(.corrupt, "a row of the event ids' journal is damaged")
       }
-      // Each day has runs of its own, so that none is kept for longer than its ids.
-      if rowDay > day, !open.isEmpty {
-        try seal(connection)
-        try finishSealing(connection)
+      for index in 0..<bytes.count / EventIDEntry.byteCount {
+        let entry = EventIDEntry.read(bytes, index)
+        open[entry.key] = entry.content
       }
-      bytes.withUnsafeBytes { bytes in
-        for index in 0..<bytes.count / EventIDEntry.byteCount {
-          let entry = EventIDEntry.read(bytes, index)
-          open[entry.key] = entry.content
-        }
-      }
-      day = max(day, rowDay)
-      openLastDay = max(openLastDay, lastDay)
+      day = max(day, select.int64(0))
+      openLastDay = max(openLastDay, select.int64(1))
     }
-    try rewriteJournal(connection)
   }
 
   /// Ids of a release that kept them for ever: they are remembered as if they had come today.
@@ -403,19 +408,5 @@ package final class EventIDs {
     try finish(connection)
     select.reset()
     try connection.execute("DELETE FROM event_id_old")
-  }
-
-  /// The open run as rows of the journal's first half, or where it is full as a run.
-  private func rewriteJournal(_ connection: StoreConnection) throws {
-    guard !open.isEmpty else { return }
-    if open.count >= runIDsMax {
-      try seal(connection)
-      try finishSealing(connection)
-      return
-    }
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(open.count * EventIDEntry.byteCount)
-    for (key, content) in open { EventIDEntry(key: key, content: content).append(to: &bytes) }
-    try writeJournal(bytes, connection)
   }
 }
