@@ -112,6 +112,19 @@ package final class DeviceCache {
     dirty.append(slot)
   }
 
+  /// Forgets everything; `recover` reads it again. After a transaction that was rolled back.
+  package func removeAll() {
+    slots.removeAll(keepingCapacity: true)
+    entries.removeAll(keepingCapacity: true)
+    for chunk in chunks { chunk.deallocate() }
+    chunks.removeAll()
+    dirty.removeAll(keepingCapacity: true)
+    leaving.removeAll()
+    journal = DeviceJournal()
+    (newest, oldest) = (Self.none, Self.none)
+    (half, halfBytes, written, nextRow) = (0, 0, 0, 1)
+  }
+
   // MARK: Writing
 
   /// Writes what the transaction changed into it.

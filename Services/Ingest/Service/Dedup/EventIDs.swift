@@ -74,6 +74,14 @@ package final class EventIDs {
     self.runIDsMax = runIDsMax
   }
 
+  /// Whether anything was taken in or written since `begin`.
+  private(set) var hasChanged = false
+
+  var isEmpty: Bool { count == 0 }
+
+  /// A transaction begins; the one before is on disk.
+  func begin() { hasChanged = false }
+
   /// Ids that are remembered.
   package var count: Int { open.count + (sealing?.ids.count ?? 0) + sealedIDs }
 
@@ -97,6 +105,7 @@ package final class EventIDs {
     _ key: EventIDKey, content: UInt64, isImport: Bool,
     lateness: Int64 = EventClock.latenessMilliseconds
   ) {
+    hasChanged = true
     let content = UInt32(truncatingIfNeeded: content)
     open[key] = content
     let kept = max(Int64(isImport ? days.imported : days.live), lateness / 86_400_000 + 1)
@@ -190,6 +199,7 @@ package final class EventIDs {
 
   /// Makes the open run a sealed one, whose buckets are written from now on.
   private func seal(_ connection: StoreConnection) throws {
+    hasChanged = true
     try finishSealing(connection)
     let isWhole = journal.isEmpty
     precondition(isWhole || day != .min, "ids are taken in after a day is told")
@@ -236,6 +246,7 @@ package final class EventIDs {
 
   private func writeBuckets(upTo end: Int, _ connection: StoreConnection) throws {
     guard var work = sealing else { return }
+    hasChanged = true
     sealing = nil
     let insert = try connection.statement("INSERT OR REPLACE INTO event_id_bucket VALUES (?, ?)")
     while work.written < end {
@@ -287,6 +298,7 @@ package final class EventIDs {
 
   private func deleteLeaving(_ connection: StoreConnection) throws {
     guard let run = leaving.first else { return }
+    hasChanged = true
     let first = run.number << Self.bucketShift + leavingBucket
     leavingBucket = min(leavingBucket + Int64(Limits.eventIDBucketsDeletedAtOnce), 1 << Int64(run.bucketBits))
     try connection.execute(

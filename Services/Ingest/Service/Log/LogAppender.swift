@@ -10,7 +10,10 @@ final class LogAppender {
   private(set) var quarantined: Int
   private let devices: DeviceCache
   private let ledger: Ledger
-  private let ids: EventIDs
+  private var ids: EventIDs
+  private let idDays: EventIDDays
+  /// What deduplication knows was taken back and is read again by the next transaction.
+  private var mustRecover = false
   private let figures: PipelineFigures
   /// Of the batch at hand.
   private var fates: [Fate] = []
@@ -50,6 +53,7 @@ final class LogAppender {
     quarantined = try connection.first("SELECT count(*) FROM quarantine") { $0.int(0) } ?? 0
     devices = DeviceCache(capacity: dedup.cachedDevicesMax)
     try devices.recover(connection)
+    idDays = dedup.idDays
     ids = EventIDs(days: dedup.idDays)
     try ids.load(connection)
   }
@@ -60,6 +64,19 @@ final class LogAppender {
   /// Before a transaction's first append.
   func begin() {
     before = Before(head: head, payloadBytes: payloadBytes, quarantined: quarantined)
+    ids.begin()
+  }
+
+  /// Reads what deduplication knows where a rolled back transaction took it back.
+  private func recoverIfNeeded(_ connection: StoreConnection) throws {
+    guard mustRecover else { return }
+    devices.removeAll()
+    try devices.recover(connection)
+    if ids.isEmpty {
+      ids = EventIDs(days: idDays)
+      try ids.load(connection)
+    }
+    mustRecover = false
   }
 
   /// For what a change does in memory within its transaction: takes it back where that is rolled back.
@@ -71,6 +88,8 @@ final class LogAppender {
     payloadBytes = before.payloadBytes
     quarantined = before.quarantined
     devices.removeAll()
+    if ids.hasChanged { ids = EventIDs(days: idDays) }
+    mustRecover = true
     ledger.removeAll()
     groupTally.removeAll()
     seen.rollBack()
@@ -85,6 +104,7 @@ final class LogAppender {
 
   /// Deduplicates a batch, appends what is new, and answers. The answer may be given once the transaction is durable.
   func append(_ batch: PreparedBatch, _ connection: StoreConnection) throws -> [UInt8] {
+    try recoverIfNeeded(connection)
     if batch.app.hasUnsavedTypes.load(ordering: .acquiring) { try saveTypes(batch.app, connection) }
     var steps = StepClock(figures, isTimed: batch.isTimed)
     try deduplicate(batch, connection)
@@ -369,7 +389,10 @@ final class LogAppender {
   }
 
   /// At a clean end: a start then has no journal of devices to apply.
-  func close(_ connection: StoreConnection) throws { try devices.saveAll(connection) }
+  func close(_ connection: StoreConnection) throws {
+    try recoverIfNeeded(connection)
+    try devices.saveAll(connection)
+  }
 
   /// Event ids that are remembered.
   var eventIDCount: Int { ids.count }

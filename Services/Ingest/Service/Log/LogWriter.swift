@@ -224,8 +224,10 @@ final class LogWriter: Sendable {
     guard failure == nil else { return }
     do {
       try store.write { try appender.value.close($0) }
-    } catch {
+    } catch let error as StoreError where error.code == .diskFull {
       // What it would have written is in the journal: the next start applies it.
+      logger.notice("no room to write the windows of devices; their journal stays")
+    } catch {
       fail(error)
     }
   }
