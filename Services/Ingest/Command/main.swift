@@ -12,7 +12,10 @@ await ServiceMain(
     path: context.file("ingest.sqlite"), logger: context.logger,
     dedup: IngestSettings.dedup(settings),
     fileBytesMax: settings[IngestSettings.logMebibytesMax] << 20,
-    ledgerDays: settings[IngestSettings.ledgerDays], policy: IngestSettings.policy(settings),
+    ledgerDays: settings[IngestSettings.ledgerDays],
+    quarantineEventsMax: settings[IngestSettings.quarantineEventsMax],
+    quarantineBytesMax: settings[IngestSettings.quarantineMebibytesMax] << 20,
+    policy: IngestSettings.policy(settings),
     onDamage: { context.health.setApart(EventLogService.healthName, serving: !$0) },
     onToken: { context.tokens.apply($0) })
   try await core.makeFirstTokens(

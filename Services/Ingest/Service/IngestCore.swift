@@ -3,7 +3,7 @@ package import Messages
 package import RPC
 package import ServiceKit
 import Foundation
-import Store
+package import Store
 import Synchronization
 
 /// The domain of ingest without its calls: the log, its apps and its tokens.
@@ -13,7 +13,7 @@ package final class IngestCore: Sendable {
   let collector: Collector
   let directory: Directory
   let privacy: PrivacyRegister
-  private let apps: AppRegistry
+  let apps: AppRegistry
   package let plans: EventManagement
   let reader: LogReader
   /// Of WatchTest.
@@ -27,11 +27,17 @@ package final class IngestCore: Sendable {
   private let lastLags = Mutex<[ProtoSubscriberStatus]>([])
   private let first: Atomic<UInt64>
   private let rates: KeyRates
+  /// Of identities and contents, under the log's own key.
+  let hash: KeyedHash
+  let quarantineBounds: QuarantineBounds
   private let failures: AsyncStream<StoreError>
   private let draining = Atomic<Bool>(false)
 
   /// Of the file that this release writes.
   package static var schemaVersion: Int { LogSchema.migrations.count }
+
+  /// The versions of the file, for tests that open an older one.
+  package static var migrations: [Migration] { LogSchema.migrations }
 
   /// Opens the log and starts its writer.
   ///
@@ -39,11 +45,12 @@ package final class IngestCore: Sendable {
   ///   - onToken: told of every token, at the start and at each change once that is durable.
   ///   - dedup: how much deduplication keeps, and for how long.
   ///   - ledgerDays: days that the ledger keeps.
+  ///   - quarantineEventsMax, quarantineBytesMax: what is kept aside of each app.
   ///   - onDamage: told when a damaged record is found in the log, and when there is none any more.
   package init(
     path: String, logger: Logger, dedup: DedupOptions = DedupOptions(), fileBytesMax: Int = 0,
-    ledgerDays: Int? = nil, policy: LogPolicy = LogPolicy(),
-    onDamage: @escaping @Sendable (Bool) -> Void = { _ in },
+    ledgerDays: Int? = nil, quarantineEventsMax: Int? = nil, quarantineBytesMax: Int? = nil,
+    policy: LogPolicy = LogPolicy(), onDamage: @escaping @Sendable (Bool) -> Void = { _ in },
     onToken: @escaping @Sendable (ProtoTokenRecord) -> Void
   ) throws {
     let store = try Store(
@@ -57,15 +64,20 @@ package final class IngestCore: Sendable {
     store.onPoison { signal.yield($0) }
     let apps = AppRegistry()
     let rates = KeyRates()
+    let hash = KeyedHash(key: try Self.hashKey(store))
+    let bounds = QuarantineBounds(
+      eventsMax: quarantineEventsMax ?? Limits.quarantineEventsMax,
+      bytesMax: quarantineBytesMax ?? Limits.quarantineBytesMax)
     let writer = try LogWriter(
       store: store, logger: logger, figures: pipeline, dedup: dedup,
-      ledgerDays: ledgerDays ?? Limits.ledgerDays)
+      ledgerDays: ledgerDays ?? Limits.ledgerDays, quarantine: bounds)
     self.store = store
     self.writer = writer
     self.failures = failures
     self.apps = apps
     self.rates = rates
-    let hash = KeyedHash(key: try Self.hashKey(store))
+    self.hash = hash
+    quarantineBounds = bounds
     collector = Collector(apps: apps, hash: hash, figures: pipeline)
     privacy = try PrivacyRegister(writer: writer, store: store, apps: apps, hash: hash)
     directory = Directory(
@@ -212,7 +224,15 @@ package final class IngestCore: Sendable {
   }
 
   /// Lists the figures of the steps on the metrics port.
-  package func register(in metrics: MetricsRegistry) { pipeline.register(in: metrics) }
+  package func register(in metrics: MetricsRegistry) {
+    pipeline.register(in: metrics)
+    metrics.gauge("footfall_quarantine_events", help: "Events that are kept aside.") { [writer] in
+      Double(writer.currentStatus.quarantined)
+    }
+    metrics.counter(
+      "footfall_quarantine_dropped_total", help: "Events of quarantine that made room for newer ones."
+    ) { [writer] in Double(writer.currentStatus.quarantineDropped) }
+  }
 
   /// What refuses a batch of this size before it is decoded: its key's limits, or a full queue. Nil: nothing.
   func refusal(bytes: Int, _ principal: Principal) -> RPCError? {

@@ -26,6 +26,10 @@ enum IngestErrors {
     RPCError(.notFound, "app_id: there is no app \"\(appID)\"")
   }
 
+  static func unknownQuarantined(_ id: UInt64) -> RPCError {
+    RPCError(.notFound, "id: the app has no event \(id) in quarantine")
+  }
+
   static func unknownToken(_ tokenID: String) -> RPCError {
     RPCError(.notFound, "token_id: there is no token \"\(tokenID)\"")
   }

@@ -20,6 +20,7 @@ package final class IngestService: IngestHandlers {
       self, EventLogService(core: core, now: now), LogControlService(core: core, now: now),
       CompletenessService(core: core, now: now), PrivacyService(core: core, now: now),
       EventManagementService(core: core, now: now), KeysService(self),
+      QuarantineService(core: core),
     ]
   }
 

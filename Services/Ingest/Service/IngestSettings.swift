@@ -19,6 +19,12 @@ package enum IngestSettings {
   package static let logMebibytesMax = Setting<Int>.integer(
     "log-mib-max", default: 0, in: 0...16_777_216, unit: "MiB",
     help: "The log takes no more events at this size of its file. 0: no bound but the disk's.")
+  package static let quarantineEventsMax = Setting<Int>.integer(
+    "quarantine-events-max", default: Limits.quarantineEventsMax, in: 1...10_000_000, unit: "events",
+    help: "Events of one app that are kept aside. Beyond it the oldest are dropped, and counted.")
+  package static let quarantineMebibytesMax = Setting<Int>.integer(
+    "quarantine-mib-max", default: Limits.quarantineBytesMax >> 20, in: 1...1_048_576, unit: "MiB",
+    help: "The same in bytes of their requests.")
 
   package static let ledgerDays = Setting<Int>.integer(
     "ledger-days", default: Limits.ledgerDays, in: 1...3_660, unit: "days",
@@ -46,6 +52,7 @@ package enum IngestSettings {
     eventIDsMax.definition, logMebibytesMax.definition, ledgerDays.definition,
     keepDays.definition,
     keepMebibytes.definition, awayHours.definition, scrubMebibytes.definition,
+    quarantineEventsMax.definition, quarantineMebibytesMax.definition,
   ]
 
   package static func dedup(_ settings: Settings) -> DedupOptions {

@@ -171,6 +171,24 @@ package enum Limits {
     static let watchersMax = 64
   }
 
+  /// Events of one app that are kept aside; beyond it the oldest are dropped. As many that have left are remembered.
+  static let quarantineEventsMax = 100_000
+  /// Bytes of the events of one app that are kept aside.
+  static let quarantineBytesMax = 256 << 20
+  static let quarantinePageDefault = 100
+  static let quarantinePageMax = 1_000
+  static let quarantineFilterReasonsMax = 64
+  /// Ids of one call.
+  static let quarantineIDsMax = 1_000
+  /// Events that one call with a filter changes.
+  static let quarantineSelectionDefault = 1_000
+  static let quarantineSelectionMax = 10_000
+  /// Events that one transaction changes: about 10 ms, for which batches wait.
+  static let quarantineTransactionEventsMax = 128
+  /// Problems that the answer of a replay names.
+  static let quarantineProblemsMax = 1_000
+  static let quarantineNoteBytesMax = 256
+
   static func check() {
     precondition(Plan.observationsPerBatchMax <= Plan.observationsMax)
     precondition(EventLimits.requestBytesMax < groupBytesMax)

@@ -607,8 +607,10 @@ package nonisolated struct ProtoCollectResponse: Sendable {
   /// Events that were not taken. Sending them again unchanged is refused again.
   package var rejected: [ProtoRejectedEvent] = []
 
-  /// Events stored aside with their reason: `late`, `conflict`, or `below_window`: a sequence 1,024 or more below the
-  /// device's highest, of which it cannot be told whether it was counted.
+  /// Events stored aside with their reason. `wrong_type`: the field named has another type in this app. `late`: older than
+  /// the lateness bound. `conflict`: another event is in the log under this number or id. `below_window`: a sequence 1,024
+  /// or more below the device's highest, of which it cannot be told whether it was counted. Delivered again, an event is
+  /// answered as it was the first time.
   package var quarantined: [ProtoRejectedEvent] = []
 
   package var batch: UInt64 = 0
@@ -678,6 +680,9 @@ package nonisolated struct ProtoRejectedEvent: Sendable {
 
   /// A sentence for people that names the limit and the value.
   package var message: String = String()
+
+  /// Of an event that is kept aside: by this the service Quarantine knows it.
+  package var quarantineID: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1992,7 +1997,7 @@ nonisolated extension ProtoRemovedField: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension ProtoRejectedEvent: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RejectedEvent"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}field\0\u{1}reason\0\u{1}message\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}field\0\u{1}reason\0\u{1}message\0\u{3}quarantine_id\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2004,6 +2009,7 @@ nonisolated extension ProtoRejectedEvent: SwiftProtobuf.Message, SwiftProtobuf._
       case 2: try { try decoder.decodeSingularStringField(value: &self.field) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.message) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.quarantineID) }()
       default: break
       }
     }
@@ -2022,6 +2028,9 @@ nonisolated extension ProtoRejectedEvent: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.message.isEmpty {
       try visitor.visitSingularStringField(value: self.message, fieldNumber: 4)
     }
+    if self.quarantineID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.quarantineID, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2030,6 +2039,7 @@ nonisolated extension ProtoRejectedEvent: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.field != rhs.field {return false}
     if lhs.reason != rhs.reason {return false}
     if lhs.message != rhs.message {return false}
+    if lhs.quarantineID != rhs.quarantineID {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

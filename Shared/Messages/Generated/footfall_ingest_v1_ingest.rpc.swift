@@ -40,7 +40,8 @@ package protocol IngestHandlers: ServiceHandlers {
   /// A revoked token is refused by ingest at once and by every service within 5 s. NOT_FOUND where there is none.
   func revokeToken(_ request: ProtoRevokeTokenRequest, context: CallContext) async throws -> ProtoRevokeTokenResponse
   /// Takes a batch of one user's events. OK means on disk. Safe to retry: an event is counted once however often it
-  /// comes. Events that break a rule are rejected one by one, by index, field and reason; the others are kept.
+  /// comes. Events that break a rule are rejected one by one, by index, field and reason; events that the service cannot
+  /// count now are kept aside (service Quarantine); the others are kept.
   ///
   /// INVALID_ARGUMENT: no events, more than 1,000, or a context that breaks a rule. PERMISSION_DENIED: app_id is not the
   /// token's. NOT_FOUND: unknown app. RESOURCE_EXHAUSTED: the message is over 4 MiB, or the writer's queue holds
@@ -118,7 +119,8 @@ package struct IngestClient: Sendable {
   }
 
   /// Takes a batch of one user's events. OK means on disk. Safe to retry: an event is counted once however often it
-  /// comes. Events that break a rule are rejected one by one, by index, field and reason; the others are kept.
+  /// comes. Events that break a rule are rejected one by one, by index, field and reason; events that the service cannot
+  /// count now are kept aside (service Quarantine); the others are kept.
   ///
   /// INVALID_ARGUMENT: no events, more than 1,000, or a context that breaks a rule. PERMISSION_DENIED: app_id is not the
   /// token's. NOT_FOUND: unknown app. RESOURCE_EXHAUSTED: the message is over 4 MiB, or the writer's queue holds

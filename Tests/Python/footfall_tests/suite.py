@@ -49,6 +49,7 @@ class Messages:
             "ledger": "ingest.v1.ledger",
             "privacy": "ingest.v1.privacy",
             "plan": "ingest.v1.plan",
+            "quarantine": "ingest.v1.quarantine",
             "profile": "profile.v1.profile",
             "query": "query.v1.query",
             "live": "live.v1.live",
@@ -231,6 +232,10 @@ class Suite:
 
     def events(self, token=None):
         return self.messages.plan_rpc.EventManagementStub(self.channel("ingest", token or self.admin_token))
+
+    def quarantine(self, token=None):
+        channel = self.channel("ingest", token or self.admin_token)
+        return self.messages.quarantine_rpc.QuarantineStub(channel)
 
     def query(self, token):
         return self.messages.query_rpc.QueryStub(self.channel("query", token))

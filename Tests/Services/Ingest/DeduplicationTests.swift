@@ -140,10 +140,19 @@ import Testing
     var contents: [String: [UInt64: Int]] = [:]
     var highest: [String: UInt64] = [:]
     var ids: [String: Int] = [:]
+    /// What was kept aside before is answered as it was then.
+    var aside: [String: Fate] = [:]
 
     enum Fate { case kept, duplicate, conflict, below }
 
     mutating func take(_ device: String, _ sequence: UInt64, _ content: Int) -> Fate {
+      let event = "\(device)/\(sequence)/\(content)"
+      let fate = aside[event] ?? judge(device, sequence, content)
+      if fate == .conflict || fate == .below { aside[event] = fate }
+      return fate
+    }
+
+    private mutating func judge(_ device: String, _ sequence: UInt64, _ content: Int) -> Fate {
       let top = highest[device] ?? 0
       if sequence + 1_024 <= top { return .below }
       if let known = contents[device]?[sequence] {

@@ -24,7 +24,7 @@ final class Fixture: Sendable {
 
   init(
     dedup: DedupOptions = DedupOptions(), fileBytesMax: Int = 0, ledgerDays: Int? = nil,
-    policy: LogPolicy = LogPolicy()
+    quarantineEventsMax: Int? = nil, quarantineBytesMax: Int? = nil, policy: LogPolicy = LogPolicy()
   ) async throws {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
@@ -32,7 +32,9 @@ final class Fixture: Sendable {
     folder = FileManager.default.temporaryDirectory.appendingPathComponent(
       "footfall-ingest-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try open(dedup: dedup, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays, policy: policy)
+    try open(
+      dedup: dedup, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays,
+      quarantineEventsMax: quarantineEventsMax, quarantineBytesMax: quarantineBytesMax, policy: policy)
     var app = ProtoApp()
     app.appID = "shop"
     _ = try await core.createApp(app, now: Self.start)
@@ -49,11 +51,11 @@ final class Fixture: Sendable {
 
   private func open(
     dedup: DedupOptions = DedupOptions(), fileBytesMax: Int = 0, ledgerDays: Int? = nil,
-    policy: LogPolicy = LogPolicy()
+    quarantineEventsMax: Int? = nil, quarantineBytesMax: Int? = nil, policy: LogPolicy = LogPolicy()
   ) throws {
     let core = try IngestCore(
       path: path, logger: logger, dedup: dedup, fileBytesMax: fileBytesMax, ledgerDays: ledgerDays,
-      policy: policy
+      quarantineEventsMax: quarantineEventsMax, quarantineBytesMax: quarantineBytesMax, policy: policy
     ) { [weak self] record in
       self?.tokens.withLock { $0[record.token.tokenID] = record }
     }
@@ -61,12 +63,12 @@ final class Fixture: Sendable {
   }
 
   func reopen(
-    dedup: DedupOptions = DedupOptions(), policy: LogPolicy = LogPolicy(),
+    dedup: DedupOptions = DedupOptions(), quarantineEventsMax: Int? = nil, policy: LogPolicy = LogPolicy(),
     between: () throws -> Void = {}
   ) throws {
     core.close()
     try between()
-    try open(dedup: dedup, policy: policy)
+    try open(dedup: dedup, quarantineEventsMax: quarantineEventsMax, policy: policy)
   }
 
   // MARK: Requests

@@ -12,8 +12,9 @@ package struct Footfall: AsyncParsableCommand {
       """,
     subcommands: [
       AppCommand.self, TokenCommand.self, EventCommand.self, PlanCommand.self, ImportCommand.self,
-      SendCommand.self, TrendCommand.self, FunnelCommand.self, LiveCommand.self, LedgerCommand.self,
-      ProfileCommand.self, PortraitCommand.self, HealthCommand.self, LogCommand.self, DemoCommand.self,
+      SendCommand.self, QuarantineCommand.self, TrendCommand.self, FunnelCommand.self, LiveCommand.self,
+      LedgerCommand.self, ProfileCommand.self, PortraitCommand.self, HealthCommand.self, LogCommand.self,
+      DemoCommand.self,
     ])
 
   package init() {}

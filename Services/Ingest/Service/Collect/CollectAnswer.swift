@@ -51,6 +51,7 @@ enum CollectAnswer {
     event.field = problem.text.field
     event.reason = problem.fate.reason?.word ?? ""
     event.message = problem.text.message
+    event.quarantineID = UInt64(problem.quarantineID)
     return event
   }
 }
@@ -74,17 +75,17 @@ extension EventProblem.Text {
   static let noConsent = Self(
     field: "context.open_id", message: "context.open_id: the user has not agreed to analytics; not stored")
 
-  static func conflict(_ event: PreparedEvent) -> Self {
-    let field = event.sequence > 0 ? "sequence" : "event_id"
+  static func conflict(isNumbered: Bool) -> Self {
+    let field = isNumbered ? "sequence" : "event_id"
     return Self(
       field: field, message: "\(field): taken by an event of other content; kept aside")
   }
 
-  static func belowWindow(_ event: PreparedEvent) -> Self {
+  static func belowWindow(_ sequence: UInt64) -> Self {
     Self(
       field: "sequence",
       message: """
-        sequence: at most \(DeviceWindow.span - 1) below the device's highest, \(event.sequence) is further; \
+        sequence: at most \(DeviceWindow.span - 1) below the device's highest, \(sequence) is further; \
         it cannot be told whether it was counted; kept aside
         """)
   }

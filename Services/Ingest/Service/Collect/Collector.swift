@@ -48,6 +48,35 @@ final class Collector: Sendable {
     return try judge(source, without: removals, received, &steps)
   }
 
+  /// The same for an event that was kept aside, by the rules of now. Whose it is and what holds for its batch was decided
+  /// when it came.
+  ///
+  /// - Parameters:
+  ///   - content: of the event as it came, whatever was taken out of it since.
+  ///   - received: when it came.
+  ///   - takesInTypes: false leaves the app's fields as they are.
+  func prepareAgain(
+    _ message: UnsafeRawBufferPointer, app: AppEntry, content: UInt64, received: Int64,
+    waivesLate: Bool, takesInTypes: Bool
+  ) throws(RPCError) -> PreparedBatch {
+    let reader = BatchReader()
+    do throws(WireError) {
+      try reader.read(message)
+    } catch {
+      throw RPCError(.dataLoss, "an event in quarantine is damaged", cause: error)
+    }
+    var source = Source(
+      reader: reader, message: message, app: app,
+      user: hash.user(reader.context.text(.openID).bytes(in: message)))
+    source.contents = [content]
+    source.waivesLate = waivesLate
+    source.takesInTypes = takesInTypes
+    var steps = StepClock(figures, isTimed: false)
+    let removals = source.policy.scanner?.removals(reader, message) ?? []
+    if removals.isEmpty { return judge(source, received, &steps) }
+    return try judge(source, without: removals, received, &steps)
+  }
+
   private func refused(_ step: Step, _ error: RPCError) -> RPCError {
     figures.refuse(step)
     return error
@@ -94,7 +123,7 @@ final class Collector: Sendable {
   /// A batch and what it is judged by.
   private struct Source {
     let reader: BatchReader
-    let message: UnsafeRawBufferPointer
+    var message: UnsafeRawBufferPointer
     let app: AppEntry
     let user: UInt64
     let policy: DoorPolicy
@@ -102,20 +131,14 @@ final class Collector: Sendable {
     /// the rules are then. Empty where nothing was.
     var removals: [Removal] = []
     var contents: [UInt64] = []
+    /// Of a replay: an operator takes what is late,
+    var waivesLate = false
+    /// or only asks what would become of it.
+    var takesInTypes = true
 
     init(reader: BatchReader, message: UnsafeRawBufferPointer, app: AppEntry, user: UInt64) {
       (self.reader, self.message, self.app, self.user) = (reader, message, app, user)
       policy = app.door.policy
-    }
-
-    init(_ source: Source, message: UnsafeRawBufferPointer, removals: [Removal], contents: [UInt64]) {
-      reader = source.reader
-      self.message = message
-      app = source.app
-      user = source.user
-      policy = source.policy
-      self.removals = removals
-      self.contents = contents
     }
   }
 
@@ -123,8 +146,12 @@ final class Collector: Sendable {
   private func judge(
     _ source: Source, without removals: [Removal], _ received: Int64, _ steps: inout StepClock
   ) throws(RPCError) -> PreparedBatch {
-    let contents = source.reader.events.map { event in
-      hash.content(event.encoded.bytes(in: source.message), of: source.user)
+    var source = source
+    source.removals = removals
+    if source.contents.isEmpty {
+      source.contents = source.reader.events.map { event in
+        hash.content(event.encoded.bytes(in: source.message), of: source.user)
+      }
     }
     do {
       let rewritten = try RequestRewriter.rewrite(
@@ -132,8 +159,8 @@ final class Collector: Sendable {
       return try rewritten.withUnsafeBytes { message in
         try source.reader.read(message)
         steps.lap(.privacy)
-        return judge(
-          Source(source, message: message, removals: removals, contents: contents), received, &steps)
+        source.message = message
+        return judge(source, received, &steps)
       }
     } catch {
       throw RPCError(.internal, "a message without some of its fields cannot be read", cause: error)
@@ -161,13 +188,15 @@ final class Collector: Sendable {
     let clock = EventClock(
       received: received, sent: reader.sentMilliseconds, isImport: reader.isImport)
     steps.lap(.clock)
-    let lateness = source.policy.latenessMilliseconds
-    pass.check { event in
-      clock.isLate(event.timeMilliseconds, bound: lateness)
-        ? .quarantine(.late, .late(lateness)) : .keep
+    if !source.waivesLate {
+      let lateness = source.policy.latenessMilliseconds
+      pass.check { event in
+        clock.isLate(event.timeMilliseconds, bound: lateness)
+          ? .quarantine(.late, .late(lateness)) : .keep
+      }
     }
     steps.lap(.lateness)
-    if hasNewFields {
+    if hasNewFields, source.takesInTypes {
       takeInTypes(&pass, reader, message, app)
       steps.lap(.types)
     }

@@ -44,6 +44,7 @@ struct OwnVersion: BitwiseCopyable, Sendable {
 struct PreparedEvent: BitwiseCopyable, Sendable {
   /// With its tag and length.
   let encoded: ByteSlice
+  let name: ByteSlice
   /// 0: none.
   let sequence: UInt64
   /// Of the `event_id`; zero where there is a sequence or no id.

@@ -71,6 +71,11 @@ package struct DeviceWindow {
     return known == UInt32(truncatingIfNeeded: content) ? .duplicate : .conflict
   }
 
+  /// Whether a seen number's content is known still, so that `check` tells a duplicate from a conflict.
+  package func remembersContent(of sequence: UInt64) -> Bool {
+    sequence <= highest && highest - sequence < Self.contentSpan
+  }
+
   /// Takes a number in that `check` called new.
   ///
   /// - Parameter figures: what this says about missing numbers is added.

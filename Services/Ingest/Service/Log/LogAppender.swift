@@ -7,7 +7,7 @@ import Synchronization
 final class LogAppender {
   private(set) var head: UInt64
   private(set) var payloadBytes: Int64
-  private(set) var quarantined: Int
+  let quarantine: QuarantineTable
   private let devices: DeviceCache
   private let ledger: Ledger
   private var ids: EventIDs
@@ -21,6 +21,7 @@ final class LogAppender {
   private var sequences = SequenceFigures()
   /// The same by event, where the events of the batch are of several versions.
   private var sequencesByEvent: [(index: Int, figures: SequenceFigures)] = []
+  private var problems: [EventProblem] = []
   /// Of the transaction.
   private var groupTally = FateTally()
   private let seen = SeenCounter()
@@ -32,13 +33,13 @@ final class LogAppender {
   private struct Before {
     var head: UInt64 = 0
     var payloadBytes: Int64 = 0
-    var quarantined = 0
     var savedTypes: [(AppEntry, [(FieldName, BatchField.Kind)])] = []
     var undo: [() -> Void] = []
   }
 
   init(
-    _ connection: StoreConnection, dedup: DedupOptions, ledgerDays: Int, figures: PipelineFigures
+    _ connection: StoreConnection, dedup: DedupOptions, ledgerDays: Int,
+    quarantine bounds: QuarantineBounds, figures: PipelineFigures
   ) throws {
     self.figures = figures
     ledger = Ledger(daysKept: ledgerDays)
@@ -50,7 +51,7 @@ final class LogAppender {
     ) { (UInt64(bitPattern: $0.int64(0)), $0.int64(1)) }
     head = last?.0 ?? 0
     payloadBytes = last?.1 ?? 0
-    quarantined = try connection.first("SELECT count(*) FROM quarantine") { $0.int(0) } ?? 0
+    quarantine = try QuarantineTable(connection, bounds: bounds)
     devices = DeviceCache(capacity: dedup.cachedDevicesMax)
     try devices.recover(connection)
     idDays = dedup.idDays
@@ -58,12 +59,9 @@ final class LogAppender {
     try ids.load(connection)
   }
 
-  /// An erasure took events out of quarantine in this transaction.
-  func removedFromQuarantine(_ count: Int) { quarantined -= count }
-
   /// Before a transaction's first append.
   func begin() {
-    before = Before(head: head, payloadBytes: payloadBytes, quarantined: quarantined)
+    before = Before(head: head, payloadBytes: payloadBytes)
     ids.begin()
   }
 
@@ -86,7 +84,7 @@ final class LogAppender {
   func rollBack() {
     head = before.head
     payloadBytes = before.payloadBytes
-    quarantined = before.quarantined
+    quarantine.rollBack()
     devices.removeAll()
     if ids.hasChanged { ids = EventIDs(days: idDays) }
     mustRecover = true
@@ -99,7 +97,7 @@ final class LogAppender {
       app.hasUnsavedTypes.store(true, ordering: .releasing)
     }
     for undo in before.undo.reversed() { undo() }
-    before = Before(head: head, payloadBytes: payloadBytes, quarantined: quarantined)
+    before = Before(head: head, payloadBytes: payloadBytes)
   }
 
   /// Deduplicates a batch, appends what is new, and answers. The answer may be given once the transaction is durable.
@@ -111,10 +109,6 @@ final class LogAppender {
     steps.lap(.deduplicate)
     let kept = tally[.accepted]
     if kept > 0 { try appendRow(batch, kept: kept, connection) }
-    let problems = problems(of: batch)
-    for problem in problems where problem.fate.isQuarantined {
-      try keepAside(problem, of: batch, connection)
-    }
     try count(batch, connection)
     if kept > 0 { countSeen(batch) }
     if batch.isOfTestUser { observed.append((batch, fates, problems)) }
@@ -155,23 +149,28 @@ final class LogAppender {
 
   // MARK: Deduplication
 
-  /// Leaves the final fate of each event in `fates`, and how often there is each in `tally`.
+  /// Leaves the final fate of each event in `fates`, how often there is each in `tally`, and of those that are not in the
+  /// log why in `problems`. Events to keep aside are kept at once: a later one of the batch may be the same.
   private func deduplicate(_ batch: PreparedBatch, _ connection: StoreConnection) throws {
     fates.removeAll(keepingCapacity: true)
     tally.removeAll()
+    problems = []
     sequences = SequenceFigures()
     sequencesByEvent.removeAll(keepingCapacity: true)
     try ids.advance(to: batch.clock.receivedMilliseconds, connection)
+    var earlier = batch.problems[...]
     let slot = try slot(of: batch, connection)
     // Asked here once more: behind the record that takes consent back no event of the user may follow.
     let isTaken = batch.app.door.takes(batch.user)
     for (index, event) in batch.events.enumerated() {
+      let before = event.fate == .accepted ? nil : earlier.popFirst()
       var event = event
       if !isTaken, !event.fate.isRejected { event.fate = .rejected(.noConsent) }
       var figures = SequenceFigures()
       let fate = try fate(of: event, in: batch, slot, &figures, connection)
       fates.append(fate)
       tally.count(fate)
+      if fate.reason != nil { try note(fate, before, index, batch, connection) }
       if figures.isZero { continue }
       sequences.add(figures)
       if !batch.ownVersions.isEmpty { sequencesByEvent.append((index, figures)) }
@@ -188,6 +187,11 @@ final class LogAppender {
     of event: PreparedEvent, in batch: PreparedBatch, _ slot: Int32?,
     _ figures: inout SequenceFigures, _ connection: StoreConnection
   ) throws -> Fate {
+    if event.fate.isDeduplicated, quarantine.mayHold(event, of: batch),
+      let fate = try fate(ofKept: event, in: batch, connection)
+    {
+      return fate
+    }
     if event.sequence > 0, let slot { return fate(ofNumbered: event, slot, &figures) }
     if !event.fate.isDeduplicated { return event.fate }
     precondition(event.hasID, "the rules let no event through that has neither number nor id")
@@ -203,6 +207,19 @@ final class LogAppender {
     case .duplicate: return .duplicate
     case .conflict: return event.fate.isRejected ? event.fate : .conflict
     }
+  }
+
+  /// What an event is by what quarantine knows: an event is answered as it was first, and one that came into the log from
+  /// there has taken its number or id.
+  private func fate(
+    ofKept event: PreparedEvent, in batch: PreparedBatch, _ connection: StoreConnection
+  ) throws -> Fate? {
+    if let known = try quarantine.find(event, of: batch, connection) {
+      return known.state == .replayed ? .duplicate : .quarantined(known.reason)
+    }
+    // Of a user who has not agreed nothing is kept.
+    if event.fate.isRejected { return nil }
+    return try quarantine.hasReplayed(event, of: batch, connection) ? .conflict : nil
   }
 
   private func fate(
@@ -274,29 +291,34 @@ final class LogAppender {
 
   // MARK: Problems
 
-  /// Why events are not in the log, by their final fates.
-  private func problems(of batch: PreparedBatch) -> [EventProblem] {
-    let present = tally[.accepted] + tally[.duplicate]
-    guard present < fates.count else { return [] }
-    var known = batch.problems[...]
-    var problems: [EventProblem] = []
-    for (index, fate) in fates.enumerated() {
-      let earlier = known.first?.index == index ? known.removeFirst() : nil
-      if fate.reason == nil { continue }
-      if let earlier, earlier.fate == fate {
-        problems.append(earlier)
-      } else {
-        let event = batch.events[index]
-        let text: EventProblem.Text =
-          switch fate {
-          case .conflict: .conflict(event)
-          case .rejected(.noConsent): .noConsent
-          default: .belowWindow(event)
-          }
-        problems.append(EventProblem(index: index, fate: fate, text: text))
-      }
+  /// Adds why an event is not in the log; one to keep aside is kept.
+  ///
+  /// - Parameter before: what the steps before found.
+  private func note(
+    _ fate: Fate, _ before: EventProblem?, _ index: Int, _ batch: PreparedBatch,
+    _ connection: StoreConnection
+  ) throws {
+    var problem = EventProblem(
+      index: index, fate: fate, text: Self.text(fate, batch.events[index]))
+    if let before, before.fate == fate { problem = before }
+    guard fate.isQuarantined else { return problems.append(problem) }
+    let kept = try quarantine.keep(
+      problem, of: batch, request: { Self.request(of: batch) { $0 == index } }, connection)
+    problems.append(kept.problem)
+    guard kept.isNew, fate == .quarantined(.unregistered) else { return }
+    seen.count(batch.app) { seen in
+      seen.countQuarantined(
+        batch.events[index].shape, received: batch.clock.receivedMilliseconds)
     }
-    return problems
+  }
+
+  /// Of a fate that the writer found.
+  private static func text(_ fate: Fate, _ event: PreparedEvent) -> EventProblem.Text {
+    switch fate {
+    case .conflict: .conflict(isNumbered: event.sequence > 0)
+    case .rejected(.noConsent): .noConsent
+    default: .belowWindow(event.sequence)
+    }
   }
 
   // MARK: Rows
@@ -399,28 +421,84 @@ final class LogAppender {
 
   // MARK: Quarantine
 
-  private func keepAside(
-    _ problem: EventProblem, of batch: PreparedBatch, _ connection: StoreConnection
-  ) throws {
-    let event = batch.events[problem.index]
-    try connection.execute(
-      "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-      [
-        .integer(batch.app.number), .text(problem.fate.reason?.word ?? ""),
-        .blob(Self.identity(event, batch)), .integer(Int64(bitPattern: event.content)),
-        .integer(batch.clock.receivedMilliseconds),
-        .blob(Self.request(of: batch) { $0 == problem.index }),
-      ])
-    quarantined += connection.changes
-    guard problem.fate == .quarantined(.unregistered), connection.changes > 0 else { return }
-    seen.count(batch.app) { seen in
-      seen.countQuarantined(event.shape, received: batch.clock.receivedMilliseconds)
+  /// Sends an event of quarantine the rest of the way. Where it passes it is in the log, its number or id taken.
+  ///
+  /// - Parameters:
+  ///   - batch: of this one event, from `Collector.prepareAgain`.
+  ///   - old: what it was so far.
+  ///   - isDry: tells, and changes nothing.
+  /// - Returns: why it is not in the log by this; of a duplicate without a reason. nil: it is.
+  func replay(
+    _ batch: PreparedBatch, from old: Fate, waivesBelowWindow: Bool, isDry: Bool,
+    _ connection: StoreConnection
+  ) throws -> EventProblem? {
+    precondition(batch.events.count == 1, "a row of quarantine holds one event")
+    try recoverIfNeeded(connection)
+    try ids.advance(to: batch.clock.receivedMilliseconds, connection)
+    if batch.app.hasUnsavedTypes.load(ordering: .acquiring) { try saveTypes(batch.app, connection) }
+    let event = batch.events[0]
+    var figures = SequenceFigures()
+    let fate = try fate(
+      ofReplayed: event, in: batch, waivesBelowWindow: waivesBelowWindow, isDry: isDry, &figures,
+      connection)
+    if !isDry {
+      let version = batch.ownVersions.first?.version ?? batch.sdkVersion
+      let line = try line(of: version, batch, connection)
+      // What no longer obeys the rules stays all the same: nothing in quarantine is thrown away but by an operator.
+      let new = fate.isRejected ? fate.reason.map(Fate.quarantined) ?? fate : fate
+      if new != old { ledger.move(from: old, to: new, in: line) }
+      ledger.count(figures, in: line)
+    }
+    guard fate == .accepted else {
+      return batch.problems.first { $0.fate == fate }
+        ?? EventProblem(index: 0, fate: fate, text: Self.text(fate, event))
+    }
+    if !isDry {
+      fates = [fate]
+      try appendRow(batch, kept: 1, connection)
+      countSeen(batch)
+    }
+    return nil
+  }
+
+  private func fate(
+    ofReplayed event: PreparedEvent, in batch: PreparedBatch, waivesBelowWindow: Bool, isDry: Bool,
+    _ figures: inout SequenceFigures, _ connection: StoreConnection
+  ) throws -> Fate {
+    guard event.fate == .accepted else { return event.fate }
+    guard batch.app.door.takes(batch.user) else { return .rejected(.noConsent) }
+    if try quarantine.hasReplayed(event, of: batch, connection) { return .conflict }
+    guard event.sequence > 0, let slot = try slot(of: batch, connection) else {
+      return try fate(ofReplayedID: event, in: batch, isDry: isDry, connection)
+    }
+    let window = devices.window(slot)
+    switch window.check(event.sequence, content: event.content) {
+    case .new:
+      if !isDry { devices.insert(slot, event.sequence, content: event.content, &figures) }
+      return .accepted
+    // While this event lay here it was not counted: where the content is forgotten, the number is another's.
+    case .duplicate: return window.remembersContent(of: event.sequence) ? .duplicate : .conflict
+    case .conflict: return .conflict
+    // The window cannot take it in. The row that stays in quarantine knows it.
+    case .below: return waivesBelowWindow ? .accepted : .quarantined(.belowWindow)
     }
   }
 
-  /// What tells one event from another: its device and number, or its id.
-  private static func identity(_ event: PreparedEvent, _ batch: PreparedBatch) -> [UInt8] {
-    let id = event.hasID ? event.id : batch.device
-    return withUnsafeBytes(of: (id.high, id.low, event.sequence)) { Array($0) }
+  private func fate(
+    ofReplayedID event: PreparedEvent, in batch: PreparedBatch, isDry: Bool,
+    _ connection: StoreConnection
+  ) throws -> Fate {
+    let key = EventIDKey(event.id, app: batch.app.number)
+    switch try ids.check(key, content: event.content, connection) {
+    case .new:
+      if !isDry {
+        ids.insert(
+          key, content: event.content, isImport: batch.clock.isImport,
+          lateness: batch.app.door.policy.latenessMilliseconds)
+      }
+      return .accepted
+    case .duplicate: return .duplicate
+    case .conflict: return .conflict
+    }
   }
 }

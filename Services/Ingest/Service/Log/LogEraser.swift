@@ -193,7 +193,7 @@ final class LogEraser: Sendable {
       order.events += try await rewrite(found, order)
       order.next = found.next
     }
-    var after = QuarantineKey()
+    var after: Int64 = 0
     while let found = try await searchQuarantine(order, after) {
       try Task.checkCancellation()
       order.quarantined += try await removeQuarantined(found.rows, order)

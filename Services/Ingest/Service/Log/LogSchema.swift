@@ -158,6 +158,43 @@ package enum LogSchema {
       -- Moved into runs at the start.
       ALTER TABLE event_id RENAME TO event_id_old;
       """),
+    Migration(
+      6,
+      """
+      -- Events kept aside, and those that were. Each event of an app once, whatever it was kept aside for.
+      CREATE TABLE quarantine_2(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        app INTEGER NOT NULL,
+        state INTEGER NOT NULL,           -- 0 kept, 1 replayed into the log, 2 discarded
+        reason INTEGER NOT NULL,          -- EventReason
+        identity BLOB NOT NULL,           -- 24 bytes: hash of the device and its number, or hash of the event's id and 0
+        content INTEGER NOT NULL,         -- hash of the user and the event's bytes
+        received_ms INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,           -- of request
+        name TEXT NOT NULL,               -- of the event
+        field TEXT NOT NULL,
+        message TEXT NOT NULL,
+        sdk_version TEXT NOT NULL,
+        note TEXT NOT NULL,               -- why it was discarded
+        request BLOB NOT NULL             -- an encoded CollectRequest that holds this event only; empty once it has left
+      );
+      CREATE UNIQUE INDEX quarantine_event ON quarantine_2(app, identity, content);
+      INSERT OR IGNORE INTO quarantine_2(app, state, reason, identity, content, received_ms, bytes, name, field,
+          message, sdk_version, note, request)
+        SELECT app, 0, CASE reason WHEN 'wrong_type' THEN 6 WHEN 'late' THEN 10 WHEN 'conflict' THEN 11
+            WHEN 'below_window' THEN 12 ELSE 13 END,
+          identity, content, received_ms, length(request), '', '', '', '', '', request
+        FROM quarantine ORDER BY rowid;
+      DROP TABLE quarantine;
+      ALTER TABLE quarantine_2 RENAME TO quarantine;
+      CREATE INDEX quarantine_state ON quarantine(app, state, id, reason, bytes);
+      CREATE INDEX quarantine_replayed ON quarantine(app, identity) WHERE state = 1;
+      -- How many have left, by reason: 1 replayed, 2 discarded, 3 dropped to make room.
+      CREATE TABLE quarantine_total(
+        app INTEGER NOT NULL, leave INTEGER NOT NULL, reason INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY(app, leave, reason)
+      ) WITHOUT ROWID;
+      """),
   ]
 }
 

@@ -63,6 +63,8 @@ final class LogWriter: Sendable {
   struct Status: Sendable {
     var payloadBytes: Int64
     var quarantined: Int
+    /// Events that made room for newer ones, since the start.
+    var quarantineDropped = 0
     var groups = 0
     var batches = 0
     var eventIDs = 0
@@ -70,20 +72,21 @@ final class LogWriter: Sendable {
 
   init(
     store: Store, logger: Logger, figures: PipelineFigures, dedup: DedupOptions = DedupOptions(),
-    ledgerDays: Int = Limits.ledgerDays
+    ledgerDays: Int = Limits.ledgerDays, quarantine: QuarantineBounds = QuarantineBounds()
   ) throws {
     Limits.check()
     self.store = store
     self.logger = logger
     self.figures = figures
     let appender = try store.write {
-      try LogAppender($0, dedup: dedup, ledgerDays: ledgerDays, figures: figures)
+      try LogAppender(
+        $0, dedup: dedup, ledgerDays: ledgerDays, quarantine: quarantine, figures: figures)
     }
     self.appender = Confined(appender)
     head = LogHead(appender.head)
     status = Mutex(
       Status(
-        payloadBytes: appender.payloadBytes, quarantined: appender.quarantined,
+        payloadBytes: appender.payloadBytes, quarantined: appender.quarantine.keptCount,
         eventIDs: appender.eventIDCount))
     eventIDs = Atomic(appender.eventIDCount)
     eventIDsMax = dedup.eventIDsMax
@@ -295,7 +298,8 @@ final class LogWriter: Sendable {
     diskHasSpace()
     status.withLock { status in
       status.payloadBytes = appender.payloadBytes
-      status.quarantined = appender.quarantined
+      status.quarantined = appender.quarantine.keptCount
+      status.quarantineDropped = appender.quarantine.droppedCount
       status.groups += 1
       status.eventIDs = appender.eventIDCount
       status.batches += group.count

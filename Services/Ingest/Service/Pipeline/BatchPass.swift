@@ -20,6 +20,8 @@ struct EventProblem: Sendable {
   let index: Int
   let fate: Fate
   let text: Text
+  /// The row in quarantine; 0: there is none.
+  var quarantineID: Int64 = 0
 }
 
 /// The events of a batch while one step after another goes over those that are left.
@@ -31,7 +33,7 @@ struct BatchPass {
   /// - Parameter source: must stay where it is while steps run.
   init(_ source: UnsafeBufferPointer<BatchEvent>) {
     self.source = source
-    events = source.map { PreparedEvent(encoded: $0.encoded, sequence: $0.sequence) }
+    events = source.map { PreparedEvent(encoded: $0.encoded, name: $0.name, sequence: $0.sequence) }
   }
 
   /// Runs a step over the events that no step has refused.

@@ -71,7 +71,8 @@ extension PipelineFigures {
   static let fates: [Fate] =
     [.accepted, .duplicate]
     + EventReason.allCases.filter(\.rejects).map(Fate.rejected)
-    + EventReason.allCases.filter(\.quarantines).map(Fate.quarantined)
+    // Any of them after a replay that did not help.
+    + EventReason.allCases.map(Fate.quarantined)
 
   /// Lists the figures on the metrics port.
   func register(in metrics: MetricsRegistry) {
@@ -113,14 +114,6 @@ extension EventReason {
     switch self {
     case .late, .conflict, .belowWindow, .unregistered: false
     default: true
-    }
-  }
-
-  /// Whether an event can be kept aside for it.
-  var quarantines: Bool {
-    switch self {
-    case .wrongType, .late, .conflict, .belowWindow, .unregistered: true
-    default: false
     }
   }
 }
