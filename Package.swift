@@ -108,7 +108,12 @@ let package = Package(
     // What an event is: validated names, limits, the wire decoder, sessions, calendars. Knows no store.
     .target(
       name: "Events", dependencies: ["CChecksum"], path: "Shared/Events",
-      resources: [.embedInCode("Resources/scenes.wechat.csv")], swiftSettings: settings),
+      resources: [.embedInCode("Resources/scenes.csv"), .embedInCode("Resources/sources.csv")],
+      swiftSettings: settings),
+    // An app's sources between the messages of the log and the values of Events.
+    .target(
+      name: "Sources", dependencies: ["Events", "Messages", protobuf], path: "Shared/Sources",
+      swiftSettings: settings),
     // A layer under SQLite that gives each page of a file a checksum.
     .target(
       name: "CPageChecks", path: "Shared/CPageChecks", linkerSettings: [.linkedLibrary("sqlite3")]),
@@ -125,7 +130,8 @@ let package = Package(
     .target(
       name: "Subscription",
       dependencies: [
-        "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Store", logging, protobuf,
+        "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Sources", "Store", logging,
+        protobuf,
       ],
       path: "Shared/Subscription", swiftSettings: settings),
     // What every service needs: configuration, logging, metrics, health, reflection, tokens, signals.
@@ -142,9 +148,9 @@ let package = Package(
       dependencies: ["Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Store", protobuf],
       path: "Shared/TestKit", swiftSettings: settings),
   ]
-    + service("Ingest", command: "ingest", dependencies: [crypto])
+    + service("Ingest", command: "ingest", dependencies: ["Sources", crypto])
     + service("UserProfile", command: "user-profile", dependencies: ["Subscription"])
-    + service("Query", command: "query", dependencies: ["Subscription"])
+    + service("Query", command: "query", dependencies: ["Sources", "Subscription"])
     + service("LiveStats", command: "live-stats", dependencies: ["Subscription"])
     + [
       // The `footfall` command line: every RPC for people and scripts.

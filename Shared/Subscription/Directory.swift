@@ -14,6 +14,7 @@ package final class Directory: Sendable {
   /// log_position      (id = 1)    -> next offset to apply, receipt time of the last record applied
   /// directory_app     (app_id)    -> encoded App
   /// directory_token   (token_id)  -> encoded TokenRecord: the secret's hash, never the secret
+  /// directory_source  (app_id)    -> encoded AppSources
   /// ```
   package static let migrations = [
     Migration(
@@ -37,6 +38,20 @@ package final class Directory: Sendable {
   ]
   package static let firstFreeMigration = 2
 
+  /// What was added since: behind the consumer's own, numbered from `first` on.
+  package static func laterMigrations(from first: Int) -> [Migration] {
+    [
+      Migration(
+        first,
+        """
+        CREATE TABLE directory_source (
+          app_id TEXT PRIMARY KEY,
+          record BLOB NOT NULL
+        ) WITHOUT ROWID;
+        """)
+    ]
+  }
+
   private struct State {
     var apps: [String: DirectoryApp] = [:]
     /// Of the transaction that runs; seen by the follower only.
@@ -49,12 +64,17 @@ package final class Directory: Sendable {
 
   /// Reads what an earlier run left and fills the table of tokens.
   ///
-  /// - Parameter store: opened with `migrations`.
+  /// - Parameter store: opened with `migrations` and `laterMigrations`.
   package init(store: Store, tokens: TokenTable) throws {
     self.tokens = tokens
     let (apps, records) = try store.read { connection in
-      let apps = try connection.query("SELECT definition FROM directory_app") { row in
-        try DirectoryApp(ProtoApp(serializedBytes: row.bytes(0)))
+      let apps = try connection.query(
+        "SELECT definition, record FROM directory_app LEFT JOIN directory_source USING (app_id)"
+      ) { row in
+        // Where an app has no row of sources, the bytes are empty: an empty message.
+        try DirectoryApp(
+          ProtoApp(serializedBytes: row.bytes(0)),
+          sources: ProtoAppSources(serializedBytes: row.bytes(1)))
       }
       let records = try connection.query("SELECT record FROM directory_token") { row in
         try ProtoTokenRecord(serializedBytes: row.bytes(0))
@@ -92,6 +112,16 @@ package final class Directory: Sendable {
     let statement = try connection.statement("INSERT OR REPLACE INTO directory_app VALUES (?, ?)")
     try statement.bind(1, app.appID)
     try statement.bind(2, blob: app.definition.serializedBytes() as [UInt8])
+    try statement.run()
+    state.withLock { $0.newApps[app.appID] = app }
+  }
+
+  /// Takes an app's changed sources.
+  func putSources(_ app: DirectoryApp, in connection: StoreConnection) throws {
+    let statement = try connection.statement(
+      "INSERT OR REPLACE INTO directory_source VALUES (?, ?)")
+    try statement.bind(1, app.appID)
+    try statement.bind(2, blob: app.sourceRecord.serializedBytes() as [UInt8])
     try statement.run()
     state.withLock { $0.newApps[app.appID] = app }
   }

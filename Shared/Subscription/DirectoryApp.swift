@@ -1,20 +1,27 @@
 package import Events
 package import Messages
+internal import Sources
 
 /// An app as the log last described it.
 package struct DirectoryApp: Sendable {
   package let definition: ProtoApp
   package let calendar: AppCalendar
   package let sessionRules: SessionRules
-  /// The scenes of the app's platform.
-  package let scenes: SceneTable
+  /// What the app's scenes and channels mean, as of the applied position.
+  package let sources: AppSources
+  /// As the log has them.
+  let sourceRecord: ProtoAppSources
+
+  package var scenes: SceneTable { sources.scenes }
 
   package var appID: String { definition.appID }
   /// `wechat`, `alipay`, `other`.
   package var platform: String { Self.name(definition.platform) }
 
   /// - Throws: `LogFault.badApp` where ingest let something through that this service cannot use.
-  package init(_ definition: ProtoApp) throws(LogFault) {
+  package init(
+    _ definition: ProtoApp, sources record: ProtoAppSources = ProtoAppSources()
+  ) throws(LogFault) {
     guard AppID(definition.appID) != nil else {
       throw .badApp("app_id \"\(definition.appID.prefix(64))\" breaks the rule of app ids")
     }
@@ -25,7 +32,8 @@ package struct DirectoryApp: Sendable {
     self.definition = definition
     self.calendar = calendar
     sessionRules = try Self.rules(definition)
-    scenes = SceneTable.of(platform: Self.name(definition.platform))
+    sourceRecord = record
+    sources = AppSources(record, platform: Self.name(definition.platform))
   }
 
   private static func rules(_ definition: ProtoApp) throws(LogFault) -> SessionRules {

@@ -2,6 +2,7 @@ internal import Dispatch
 internal import Events
 internal import Foundation
 internal import Messages
+internal import Sources
 internal import Store
 internal import SwiftProtobuf
 
@@ -80,6 +81,7 @@ final class LogApplier: Sendable {
     case .batch(let bytes): try apply(batch: bytes, record, in: &transaction)
     case .app(let bytes): try apply(app: bytes, record, transaction.connection)
     case .token(let bytes): try apply(token: bytes, record, transaction.connection)
+    case .source(let bytes): try apply(source: bytes, record, transaction.connection)
     // Nothing here is counted by consent yet: looked at, so that a damaged record is found out, and passed by.
     case .consent(let bytes): _ = try Self.decoded(bytes, record) as ProtoConsentRecord
     // Nobody needs the plan yet; a damaged record is a fault all the same.
@@ -123,8 +125,24 @@ final class LogApplier: Sendable {
     app bytes: Data, _ record: ProtoLogRecord, _ connection: StoreConnection
   ) throws {
     let definition: ProtoApp = try Self.decoded(bytes, record)
-    let app = try DirectoryApp(definition)
+    let known = directory.appInTransaction(definition.appID)
+    let app = try DirectoryApp(definition, sources: known?.sourceRecord ?? ProtoAppSources())
     try directory.put(app, in: connection)
+    try consumer.define(app, in: connection)
+  }
+
+  /// An app whose scenes or channels changed is defined anew: what the consumer does with it holds for what follows.
+  private func apply(
+    source bytes: Data, _ record: ProtoLogRecord, _ connection: StoreConnection
+  ) throws {
+    let change: ProtoSourceRecord = try Self.decoded(bytes, record)
+    guard let known = directory.appInTransaction(record.appID) else {
+      throw LogFault.unknownApp(offset: record.firstOffset, appID: record.appID)
+    }
+    var sources = known.sourceRecord
+    guard sources.apply(change) else { return }
+    let app = try DirectoryApp(known.definition, sources: sources)
+    try directory.putSources(app, in: connection)
     try consumer.define(app, in: connection)
   }
 

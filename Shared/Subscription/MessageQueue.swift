@@ -88,7 +88,7 @@ extension ProtoLogRecord {
   var bodyBytes: Int {
     switch body {
     case .batch(let bytes), .app(let bytes), .token(let bytes), .erasure(let bytes), .consent(let bytes),
-      .plan(let bytes):
+      .plan(let bytes), .source(let bytes):
       bytes.count
     case nil: 0
     }

@@ -46,6 +46,27 @@ enum IngestErrors {
     RPCError(.resourceExhausted, "\(what): at most \(max)")
   }
 
+  static func exists(_ field: String, _ value: String, _ how: String) -> RPCError {
+    RPCError(.alreadyExists, "\(field): \"\(value)\" \(how)")
+  }
+
+  static func missing(_ field: String, _ what: String, _ value: String) -> RPCError {
+    RPCError(.notFound, "\(field): there is no \(what) \"\(value)\"")
+  }
+
+  /// What a request refers to is not there, or not so.
+  static func precondition(_ field: String, _ rule: String) -> RPCError {
+    RPCError(.failedPrecondition, "\(field): \(rule)")
+  }
+
+  static func otherVersion(expected: UInt64, actual: UInt64) -> RPCError {
+    RPCError(.aborted, "expected_version: is \(expected), the app is at \(actual): read it again")
+  }
+
+  static func noVersion(_ version: UInt64, newest: UInt64) -> RPCError {
+    RPCError(.outOfRange, "version: at most \(newest); got \(version)")
+  }
+
   private static let pushbackName = "grpc-retry-pushback-ms"
 
   /// Whether the same call may succeed later: it says how long to wait (gRFC A6).

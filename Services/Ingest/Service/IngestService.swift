@@ -14,13 +14,13 @@ package final class IngestService: IngestHandlers {
     self.now = now
   }
 
-  /// What the server offers: this service and the log's.
+  /// What the server offers: this service, the log's, and those of the rest of ingest.
   package var services: [any ServiceHandlers] {
     [
       self, EventLogService(core: core, now: now), LogControlService(core: core, now: now),
       CompletenessService(core: core, now: now), PrivacyService(core: core, now: now),
       EventManagementService(core: core, now: now), KeysService(self),
-      QuarantineService(core: core),
+      QuarantineService(core: core), SourcesService(core: core, now: now),
     ]
   }
 

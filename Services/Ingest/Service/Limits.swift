@@ -189,6 +189,33 @@ package enum Limits {
   static let quarantineProblemsMax = 1_000
   static let quarantineNoteBytesMax = 256
 
+  // MARK: Sources (proto/footfall/ingest/v1/sources.proto)
+
+  /// Overrides in force of one app.
+  static let sceneOverridesMax = 1_000
+  /// Overrides or codes of one change.
+  static let sceneChangesMax = 500
+  /// Changes of one app's table of scenes: all are kept.
+  static let sceneVersionsMax: UInt64 = 10_000
+  static let noteBytesMax = 256
+  static let channelGroupsMax = 100
+  static let channelRulesMax = 32
+  /// Values of one rule.
+  static let channelValuesMax = 500
+  static let qrCodesMax = 100_000
+  static let qrIDBytesMax = 64
+  /// qr_ids of one app that nobody registered and that are counted one by one; the rest is counted together.
+  static let unregisteredQRCodesMax = 10_000
+  static let campaignsMax = 10_000
+  static let campaignBudgetMax: Int64 = 1_000_000_000_000_000
+  static let linkParametersMax = 32
+  static let linkNameBytesMax = 64
+  static let linkValueBytesMax = 1_024
+  static let linkBytesMax = 8_192
+  /// Rows of one page of a list.
+  static let pageRowsMax: UInt32 = 1_000
+  static let pageRowsDefault: UInt32 = 100
+
   static func check() {
     precondition(Plan.observationsPerBatchMax <= Plan.observationsMax)
     precondition(EventLimits.requestBytesMax < groupBytesMax)

@@ -28,7 +28,7 @@ package final class LiveApplier {
   private struct App {
     let key: Int64
     let id: String
-    let rules: AppRules
+    var rules: AppRules
     var nextUser: Int64
     var latestMilliseconds: Int64
     var dropped = Dropped()
@@ -307,6 +307,12 @@ package final class LiveApplier {
     touched.removeAll(keepingCapacity: touched.count <= 1_024)
     places.removeAll(keepingCapacity: touched.capacity <= 1_024)
     gathered = 0
+  }
+
+  /// The app's rules are others from here on, in the middle of a transaction too: what is counted follows from the order of
+  /// the log alone.
+  package func change(_ rules: AppRules, ofApp appID: String) {
+    if let place = appPlaces[appID] { apps[place].rules = rules }
   }
 
   /// Forgets all that is in memory: the transaction was rolled back, or rows have been deleted under it.

@@ -23,17 +23,22 @@ package final class LiveConsumer: LogConsumer {
     self.hub = hub
   }
 
+  package func define(_ app: DirectoryApp, in connection: StoreConnection) throws {
+    lock.withLock { _ in state.applier.change(Self.rules(app), ofApp: app.appID) }
+  }
+
+  private static func rules(_ app: DirectoryApp) -> LiveApplier.AppRules {
+    LiveApplier.AppRules(
+      session: app.sessionRules, exclusions: DefaultExclusions(scenes: app.scenes))
+  }
+
   package func apply(_ batch: LogBatch, in connection: StoreConnection) throws {
     let horizon = view.horizonMinute
     try lock.withLock { _ in
       try state.applier.apply(
         appID: batch.app.appID, batch.reader, message: batch.message, clock: batch.clock,
         horizonMinute: horizon, connection: connection
-      ) {
-        LiveApplier.AppRules(
-          session: batch.app.sessionRules,
-          exclusions: DefaultExclusions(scenes: batch.app.scenes))
-      }
+      ) { Self.rules(batch.app) }
     }
   }
 

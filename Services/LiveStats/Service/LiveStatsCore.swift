@@ -30,7 +30,7 @@ package final class LiveStatsCore: Sendable {
       path: path, options: configuration.storeOptions,
       migrations: Directory.migrations + [
         Migration(Directory.firstFreeMigration, LiveSchema.statements)
-      ],
+      ] + Directory.laterMigrations(from: Directory.firstFreeMigration + 1),
       onPoison: onPoison)
     let directory = try Directory(store: store, tokens: tokens)
     let view = LiveView(

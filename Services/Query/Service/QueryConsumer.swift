@@ -16,7 +16,7 @@ package final class QueryConsumer: LogConsumer {
     try engine.define(
       AppDefinition(
         appID: app.appID, platform: app.platform, timeZone: app.calendar.identifier,
-        sessionRules: app.sessionRules),
+        sessionRules: app.sessionRules, sources: app.sources),
       in: connection)
   }
 

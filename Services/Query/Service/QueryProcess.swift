@@ -11,7 +11,8 @@ package enum QueryProcess {
     let configuration = QueryConfiguration(context.settings)
     let store = try Store(
       path: context.file("query.sqlite"), options: configuration.storeOptions,
-      migrations: Directory.migrations + QueryEngine.migrations(from: Directory.firstFreeMigration),
+      migrations: Directory.migrations + QueryEngine.migrations(from: Directory.firstFreeMigration)
+        + Directory.laterMigrations(from: Directory.firstFreeMigration + QueryEngine.migrationCount),
       onPoison: { context.stop("query.sqlite: \($0.message)") })
     let directory = try Directory(store: store, tokens: context.tokens)
     let engine = try QueryEngine(store: store, cacheBytesMax: configuration.cacheBytesMax)

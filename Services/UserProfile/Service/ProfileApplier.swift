@@ -21,7 +21,7 @@ package final class ProfileApplier {
 
   private struct App {
     let key: Int64
-    let rules: AppRules
+    var rules: AppRules
     var users: Int64
     var latestMilliseconds: Int64
     var isChanged = false
@@ -297,6 +297,12 @@ package final class ProfileApplier {
     dayCounts.removeAll()
     apps.removeAll()
     appPlaces.removeAll()
+  }
+
+  /// The app's rules are others from here on, in the middle of a transaction too: what is counted follows from the order of
+  /// the log alone.
+  package func change(_ rules: AppRules, ofApp appID: String) {
+    if let place = appPlaces[appID] { apps[place].rules = rules }
   }
 
   /// Forgets all that was gathered: the transaction was rolled back.

@@ -12,16 +12,22 @@ package final class ProfileConsumer: LogConsumer {
 
   package init() {}
 
+  package func define(_ app: DirectoryApp, in connection: StoreConnection) throws {
+    lock.withLock { _ in applier.change(Self.rules(app), ofApp: app.appID) }
+  }
+
+  private static func rules(_ app: DirectoryApp) -> ProfileApplier.AppRules {
+    ProfileApplier.AppRules(
+      calendar: app.calendar, session: app.sessionRules,
+      exclusions: DefaultExclusions(scenes: app.scenes))
+  }
+
   package func apply(_ batch: LogBatch, in connection: StoreConnection) throws {
     try lock.withLock { _ in
       try applier.apply(
         appID: batch.app.appID, batch.reader, message: batch.message, clock: batch.clock,
         connection: connection
-      ) {
-        ProfileApplier.AppRules(
-          calendar: batch.app.calendar, session: batch.app.sessionRules,
-          exclusions: DefaultExclusions(scenes: batch.app.scenes))
-      }
+      ) { Self.rules(batch.app) }
     }
   }
 

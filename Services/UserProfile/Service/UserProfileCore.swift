@@ -23,7 +23,7 @@ package final class UserProfileCore: Sendable {
       path: path, options: configuration.storeOptions,
       migrations: Directory.migrations + [
         Migration(Directory.firstFreeMigration, ProfileSchema.statements)
-      ],
+      ] + Directory.laterMigrations(from: Directory.firstFreeMigration + 1),
       onPoison: onPoison)
     let directory = try Directory(store: store, tokens: tokens)
     let follower = try LogFollower(

@@ -894,6 +894,15 @@ package nonisolated struct ProtoLogRecord: Sendable {
     set {body = .plan(newValue)}
   }
 
+  /// An encoded SourceRecord (sources.proto).
+  package var source: Data {
+    get {
+      if case .source(let v)? = body {return v}
+      return Data()
+    }
+    set {body = .source(newValue)}
+  }
+
   /// An encoded ConsentRecord.
   package var consent: Data {
     get {
@@ -923,6 +932,8 @@ package nonisolated struct ProtoLogRecord: Sendable {
     case token(Data)
     /// An encoded PlanRecord.
     case plan(Data)
+    /// An encoded SourceRecord (sources.proto).
+    case source(Data)
     /// An encoded ConsentRecord.
     case consent(Data)
     /// An encoded ErasureRecord (log.proto). It covers one offset.
@@ -2336,7 +2347,7 @@ nonisolated extension ProtoSubscribeResponse: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LogRecord"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0\u{1}plan\0\u{2}\u{2}erasure\0\u{1}consent\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_offset\0\u{1}count\0\u{3}app_id\0\u{3}received_ms\0\u{3}clock_offset_ms\0\u{1}import\0\u{1}checksum\0\u{1}batch\0\u{1}app\0\u{1}token\0\u{1}plan\0\u{1}source\0\u{1}erasure\0\u{1}consent\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2381,6 +2392,14 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
         if let v = v {
           if self.body != nil {try decoder.handleConflictingOneOf()}
           self.body = .plan(v)
+        }
+      }()
+      case 12: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.body != nil {try decoder.handleConflictingOneOf()}
+          self.body = .source(v)
         }
       }()
       case 13: try {
@@ -2446,6 +2465,10 @@ nonisolated extension ProtoLogRecord: SwiftProtobuf.Message, SwiftProtobuf._Mess
     case .plan?: try {
       guard case .plan(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularBytesField(value: v, fieldNumber: 11)
+    }()
+    case .source?: try {
+      guard case .source(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 12)
     }()
     case .erasure?: try {
       guard case .erasure(let v)? = self.body else { preconditionFailure() }

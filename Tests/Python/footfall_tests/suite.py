@@ -50,6 +50,7 @@ class Messages:
             "privacy": "ingest.v1.privacy",
             "plan": "ingest.v1.plan",
             "quarantine": "ingest.v1.quarantine",
+            "sources": "ingest.v1.sources",
             "profile": "profile.v1.profile",
             "query": "query.v1.query",
             "live": "live.v1.live",
@@ -237,6 +238,9 @@ class Suite:
         channel = self.channel("ingest", token or self.admin_token)
         return self.messages.quarantine_rpc.QuarantineStub(channel)
 
+    def sources(self, token=None):
+        return self.messages.sources_rpc.SourcesStub(self.channel("ingest", token or self.admin_token))
+
     def query(self, token):
         return self.messages.query_rpc.QueryStub(self.channel("query", token))
 
@@ -246,8 +250,8 @@ class Suite:
     def profile(self, token):
         return self.messages.profile_rpc.UserProfileStub(self.channel("user-profile", token))
 
-    def create_app(self, app_id, **fields):
-        app = self.messages.ingest.App(app_id=app_id, name=f"app {app_id}", platform=1, **fields)
+    def create_app(self, app_id, platform=1, **fields):
+        app = self.messages.ingest.App(app_id=app_id, name=f"app {app_id}", platform=platform, **fields)
         return self.ingest().CreateApp(self.messages.ingest.CreateAppRequest(app=app), timeout=10)
 
     def create_token(self, scopes, app_id=""):

@@ -108,6 +108,23 @@ struct LiveCountingTests {
     try expectEqual(fixture, facts, seed: 0)
   }
 
+  @Test("Another table of scenes holds for what follows it in the log, whatever a transaction holds")
+  func changedScenes() throws {
+    var override = SceneOverride(code: 1001)
+    override.isExcluded = true
+    let fixture = try LiveFixture()
+    try fixture.commit(
+      (0..<3).map { ProtoCollectRequest([Fact(user: "a", time: Self.now - 90_000 + $0, scene: 1001)]) },
+      then: SceneTable.wechat.applying([override]))
+    let basis = try fixture.read { reader in
+      _ = try reader.series(
+        page: 0,
+        SeriesRange(firstMinute: Self.now / 60_000 - 5, bucketMinutes: 1, bucketCount: 5))
+      return reader.basis
+    }
+    #expect(basis.excludedScene == 2)
+  }
+
   @Test("Thousands of users of one minute are counted exactly, over parts and restarts")
   func manyUsers() throws {
     let fixture = try LiveFixture()

@@ -56,14 +56,21 @@ final class LiveFixture {
   }
 
   /// One transaction.
+  ///
+  /// - Parameter scenes: the table of scenes from the second batch on, where it changes.
   @discardableResult
-  func commit(_ batches: [ProtoCollectRequest], appID: String = LiveFixture.appID) throws
-    -> [LiveApplier.Change]
-  {
+  func commit(
+    _ batches: [ProtoCollectRequest], appID: String = LiveFixture.appID, then scenes: SceneTable? = nil
+  ) throws -> [LiveApplier.Change] {
     let reader = BatchReader()
     let horizon = view.horizonMinute
     return try store.write { connection in
-      for batch in batches {
+      for (index, batch) in batches.enumerated() {
+        if index == 1, let scenes {
+          applier.change(
+            LiveApplier.AppRules(session: rules, exclusions: DefaultExclusions(scenes: scenes)),
+            ofApp: appID)
+        }
         let bytes: [UInt8] = try batch.serializedBytes()
         try bytes.withUnsafeBytes { message in
           try reader.read(message)

@@ -9,7 +9,7 @@ import TestKit
 /// A query engine over a file of its own, fed as the log feeds it.
 final class EngineHarness {
   let folder: URL
-  let definition: AppDefinition
+  private(set) var definition: AppDefinition
   private(set) var store: Store
   private(set) var engine: QueryEngine
   private var appender: RowAppender
@@ -56,6 +56,45 @@ final class EngineHarness {
       throw error
     }
     engine.didCommit(position)
+  }
+
+  /// Gives the app other scenes and channels.
+  func redefine(_ sources: AppSources) throws {
+    definition = AppDefinition(
+      appID: definition.appID, platform: definition.platform, timeZone: definition.timeZone,
+      sessionRules: definition.sessionRules, sources: sources)
+    try transaction { try engine.define(definition, in: $0) }
+  }
+
+  /// The same in the middle of a transaction that brings batches too.
+  func redefine(
+    _ sources: AppSources, between batches: [[ReferenceEvent]], and later: [[ReferenceEvent]],
+    receivedMilliseconds: Int64
+  ) throws {
+    definition = AppDefinition(
+      appID: definition.appID, platform: definition.platform, timeZone: definition.timeZone,
+      sessionRules: definition.sessionRules, sources: sources)
+    position.receivedMilliseconds = receivedMilliseconds
+    position.nextOffset += UInt64((batches + later).reduce(0) { $0 + $1.count })
+    try transaction {
+      try append(batches, receivedMilliseconds)
+      try engine.define(definition, in: $0)
+      try append(later, receivedMilliseconds)
+    }
+  }
+
+  /// A change whose transaction fails before its commit.
+  func redefineAndFail(_ sources: AppSources) throws {
+    struct Failure: Error {}
+    do {
+      try transaction {
+        try engine.define(
+          AppDefinition(
+            appID: definition.appID, platform: definition.platform, timeZone: definition.timeZone,
+            sessionRules: definition.sessionRules, sources: sources), in: $0)
+        throw Failure()
+      }
+    } catch is Failure {}
   }
 
   /// Applies batches, each of one user, in one transaction.

@@ -22,6 +22,8 @@ struct RandomData {
   let rules: ReferenceRules
   /// The first moment of the data, ms since 1970.
   let origin: Int64
+  /// What the app says of its scenes in the end: it holds for all events, whenever they came.
+  let sources: AppSources
   private let excludedScene: Int32
 
   init(_ random: inout SeededRandom) {
@@ -33,9 +35,28 @@ struct RandomData {
     origin = random.pick([1_709_596_800_000, 1_711_497_600_000, 1_730_246_400_000, 1_704_067_200_000])
     excludedScene = SceneTable.wechat.excludedCodes.first.map(Int32.init) ?? 0
     precondition(excludedScene != 0, "the table of scenes leaves some out")
+    sources = random.below(2) == 0 ? AppSources(platform: "wechat") : Self.sources(&random)
     for user in 0..<(1 + random.below(6)) { addEvents(of: "user\(user)", &random) }
     batches = shuffledBatches(&random)
     number()
+  }
+
+  /// Other sources and exclusions for the scenes that the data has.
+  static func sources(_ random: inout SeededRandom) -> AppSources {
+    var overrides: [SceneOverride] = []
+    for code in [1001, 1011, SceneTable.wechat.excludedCodes[0]] where random.below(2) == 0 {
+      var override = SceneOverride(code: code)
+      if random.below(3) > 0 { override.isExcluded = random.below(2) == 0 }
+      if random.below(2) == 0 { override.sourceKey = 1 + random.below(57) }
+      if random.below(2) == 0 { override.channel = random.pick(["street", "scan"]) }
+      overrides.append(override)
+    }
+    var rule = ChannelRule()
+    rule.scenes = [random.pick([1001, 1011])]
+    return AppSources(
+      platform: "wechat", overrides: overrides,
+      groups: random.oneIn(3) ? [ChannelGroup(name: "own", rules: [rule])] : [],
+      isWithoutDefaults: random.oneIn(4))
   }
 
   private mutating func addEvents(of user: String, _ random: inout SeededRandom) {
@@ -89,7 +110,7 @@ struct RandomData {
     event.isPassive = random.oneIn(12)
     if random.oneIn(15) { event.channel = random.pick(["trial", "develop"]) }
     if random.oneIn(3) { event.scene = random.pick([1001, 1011, excludedScene]) }
-    event.isExcludedScene = event.scene == excludedScene
+    event.isExcludedScene = sources.scenes.isExcluded(Int(event.scene))
     if event.name == "$page_leave", random.below(2) == 0 {
       event.fields["stay_ms"] = .integer(Int64(random.below(20_000)))
     }
@@ -150,12 +171,33 @@ struct RandomData {
       let part = Array(rest.prefix(1 + random.below(6)))
       rest = rest.dropFirst(part.count)
       let received = part.flatMap { $0 }.map(\.time).max() ?? 0
+      if random.oneIn(6) {
+        let half = random.below(part.count + 1)
+        try harness.redefine(
+          Self.sources(&random), between: Array(part[..<half]), and: Array(part[half...]),
+          receivedMilliseconds: received)
+        continue
+      }
+      if random.oneIn(8) { try harness.redefineAndFail(Self.sources(&random)) }
       if random.oneIn(8) { try harness.applyAndFail(part, receivedMilliseconds: received) }
       try harness.apply(part, receivedMilliseconds: received)
       // 0: all stays unsealed. 1: sealed now and then. 2: sealed at the end.
       if mode == 1, random.oneIn(3) { try harness.engine.mergeIfDue(rows: 1) }
       if random.oneIn(6) { try harness.reopen() }
     }
+    if harness.definition.sources != sources { try harness.redefine(sources) }
     if mode == 2 { try harness.engine.mergeIfDue(rows: 1) }
+    if random.oneIn(3) { try harness.reopen() }
+  }
+
+  /// A field of an event, those included that the app's sources make of it.
+  func value(_ field: String, of event: ReferenceEvent) -> ReferenceValue? {
+    switch field {
+    case "source_key":
+      event.scene == 0 ? nil : .integer(Int64(sources.scenes.sourceKey(Int(event.scene))))
+    case "channel":
+      .text(sources.channel(of: ChannelInput(scene: Int(event.scene))))
+    default: event.value(field)
+    }
   }
 }

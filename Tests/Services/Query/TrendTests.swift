@@ -25,7 +25,9 @@ import Testing
       granularity: random.pick(Granularity.allCases))
     if random.below(2) == 0 { query.filter = RandomFilters.tree(&random) }
     if random.below(2) == 0 {
-      query.breakdown = random.pick(["platform", "province", "event", "page_path", "open_id", "age"])
+      query.breakdown = random.pick([
+        "platform", "province", "event", "page_path", "open_id", "age", "source_key", "channel",
+      ])
       query.breakdownLimit = 1 + random.below(4)
     }
     if random.oneIn(3) {
@@ -54,7 +56,7 @@ import Testing
     for series in answer.breakdown {
       compare(series.points, query, data, comment) { event in
         guard filtered(event) else { return false }
-        let value = event.value(field)
+        let value = data.value(field, of: event)
         return series.isOther
           ? !shown.contains(value) : value == series.value.map(RandomFilters.reference)
       }
@@ -126,7 +128,7 @@ import Testing
     let events = data.events.filter {
       (begin..<end).contains($0.time) && counts(query, $0) && filtered($0)
     }
-    let users = Dictionary(grouping: events) { $0.value(field) }
+    let users = Dictionary(grouping: events) { data.value(field, of: $0) }
       .mapValues { Set($0.filter { !$0.isPassive }.map(\.user)).count }
     let shown = answer.breakdown.filter { !$0.isOther }
     #expect(shown.count == min(users.count, query.breakdownLimit), comment)

@@ -150,6 +150,21 @@ struct ProfileApplyingTests {
     #expect(try fixture.portrait(today...today).active.groups[.gender] == ["female": 1])
   }
 
+  @Test("Another table of scenes holds for what follows it in the log, whatever a transaction holds")
+  func changedScenes() throws {
+    var override = SceneOverride(code: 1001)
+    override.isExcluded = true
+    let scenes = SceneTable.wechat.applying([override])
+    let batches = (0..<3).map {
+      FactBatch(facts: [Fact(user: "a", time: Self.now + $0, scene: 1001)]).message
+    }
+    let fixture = try ProfileFixture()
+    try fixture.commit(batches, then: scenes)
+    #expect(try fixture.user("a")?.events == 1)
+    try fixture.commit(batches)
+    #expect(try fixture.user("a")?.events == 4)
+  }
+
   @Test("Users beyond one chunk of the columns are counted")
   func manyUsers() throws {
     let fixture = try ProfileFixture()

@@ -47,10 +47,18 @@ final class ProfileFixture {
   }
 
   /// One transaction.
-  func commit(_ batches: [ProtoCollectRequest]) throws {
+  ///
+  /// - Parameter scenes: the table of scenes from the second batch on, where it changes.
+  func commit(_ batches: [ProtoCollectRequest], then scenes: SceneTable? = nil) throws {
     let reader = BatchReader()
     try store.write { connection in
-      for batch in batches {
+      for (index, batch) in batches.enumerated() {
+        if index == 1, let scenes {
+          applier.change(
+            ProfileApplier.AppRules(
+              calendar: calendar, session: rules, exclusions: DefaultExclusions(scenes: scenes)),
+            ofApp: Self.appID)
+        }
         let bytes: [UInt8] = try batch.serializedBytes()
         try bytes.withUnsafeBytes { message in
           try reader.read(message)

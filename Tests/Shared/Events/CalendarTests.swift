@@ -149,24 +149,3 @@ private func utc(_ text: String) throws -> Int64 {
     #expect(try #require(CivilDay("0999-01-01")).compact == "09990101")
   }
 }
-
-@Suite struct SceneTableTests {
-  @Test func wechat_s_scenes_have_their_source_keys() {
-    let table = SceneTable.of(platform: "wechat")
-    #expect(table.sourceKey(1005) == 2)
-    #expect(table[code: 1089]?.english == "task bar recent")
-    #expect(table.sourceKey(999_999) == SceneTable.otherSourceKey)
-    #expect(table.isExcluded(1129))
-    #expect(table.isExcluded(1203))
-    #expect(!table.isExcluded(1001))
-    #expect(table.excludedCodes == [1017, 1030, 1059, 1101, 1129, 1203])
-    #expect(SceneTable.of(platform: "alipay").scenes.isEmpty)
-  }
-
-  @Test func a_broken_line_is_named() {
-    let found = #expect(throws: SceneTable.BrokenLine.self) {
-      try SceneTable(platform: "wechat", csv: Array("heading\nwechat,x,1,a,b,\n".utf8))
-    }
-    #expect(found?.description == "line 2: wechat,x,1,a,b,")
-  }
-}

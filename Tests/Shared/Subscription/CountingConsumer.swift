@@ -14,6 +14,8 @@ final class CountingConsumer: LogConsumer {
     var gathered: [UInt64] = []
     var published: [UInt64] = []
     var apps: [String] = []
+    /// What the batches' app said of the scene 1001 when they came: `source/left out`.
+    var scenes: [String] = []
     var rollbacks = 0
     var refusals: Int
   }
@@ -30,6 +32,7 @@ final class CountingConsumer: LogConsumer {
 
   var published: [UInt64] { state.withLock { $0.published } }
   var apps: [String] { state.withLock { $0.apps } }
+  var scenes: [String] { state.withLock { $0.scenes } }
   var rollbacks: Int { state.withLock { $0.rollbacks } }
 
   /// Waits until the consumer has come that far.
@@ -42,6 +45,8 @@ final class CountingConsumer: LogConsumer {
   }
 
   func apply(_ batch: LogBatch, in connection: StoreConnection) throws {
+    let table = batch.app.scenes
+    state.withLock { $0.scenes.append("\(table.sourceKey(1001))/\(table.isExcluded(1001))") }
     for (index, event) in batch.reader.events.enumerated() {
       let offset = batch.firstOffset + UInt64(index)
       try connection.execute(

@@ -107,6 +107,15 @@ struct LogWriter {
     append(.plan(try record.serializedBytes()), count: 1, appID: "shop")
   }
 
+  /// A change of an app's scenes, channels, QR codes or campaigns.
+  mutating func source(
+    _ change: ProtoSourceRecord.OneOf_Change, appID: String = "shop"
+  ) throws {
+    var record = ProtoSourceRecord()
+    record.change = change
+    append(.source(try record.serializedBytes()), count: 1, appID: appID)
+  }
+
   /// A batch of events `e0`, `e1` ...
   mutating func batch(_ count: Int, appID: String = "shop") throws {
     var request = ProtoCollectRequest()
@@ -129,7 +138,7 @@ struct LogWriter {
     record.body = body
     switch body {
     case .batch(let bytes), .app(let bytes), .token(let bytes), .erasure(let bytes), .consent(let bytes),
-      .plan(let bytes):
+      .plan(let bytes), .source(let bytes):
       record.checksum = CRC32C.checksum(Array(bytes))
     }
     records.append(record)

@@ -20,7 +20,8 @@ private let bearerMethod = MethodDescriptor(
     try Store(
       path: folder.file("consumer.sqlite"),
       options: StoreOptions(durability: .normal, fileBytesMax: fileBytesMax),
-      migrations: Directory.migrations + [CountingConsumer.migration])
+      migrations: Directory.migrations + [CountingConsumer.migration]
+        + Directory.laterMigrations(from: Directory.firstFreeMigration + 1))
   }
 
   private func follower(
@@ -249,6 +250,57 @@ private let bearerMethod = MethodDescriptor(
     let consumer = CountingConsumer()
     await follow(try follower(FakeLog(records: writer.records), store, consumer), consumer, to: 10)
     #expect(try seen(store) == [1, 2, 3, 4, 5, 6, 8, 9])
+  }
+
+  private func version(_ number: UInt64, key: UInt32?, excluded: Bool?) -> ProtoSceneVersion {
+    var override = ProtoSceneOverride()
+    override.code = 1001
+    if let key { override.sourceKey = key }
+    if let excluded { override.excluded = excluded }
+    var version = ProtoSceneVersion()
+    version.version = number
+    if key == nil, excluded == nil { version.removed = [1001] } else { version.set = [override] }
+    return version
+  }
+
+  @Test func each_batch_meets_the_scenes_that_the_log_had_before_it() async throws {
+    var writer = LogWriter()
+    try writer.app("shop")
+    try writer.app("cafe")
+    try writer.batch(1)
+    try writer.source(.sceneVersion(version(1, key: 36, excluded: nil)))
+    try writer.batch(1)
+    try writer.source(.sceneVersion(version(2, key: nil, excluded: true)))
+    try writer.batch(1)
+    try writer.batch(1, appID: "cafe")
+    // Registered codes change nothing of what a consumer keeps.
+    try writer.source(.qrCode(ProtoQrCode()))
+    try writer.source(.sceneVersion(version(3, key: nil, excluded: nil)))
+    try writer.batch(1)
+    let store = try openStore()
+    let consumer = CountingConsumer()
+    await follow(try follower(FakeLog(records: writer.records), store, consumer), consumer, to: 11)
+    #expect(consumer.scenes == ["1/false", "36/false", "1/true", "1/false", "1/false"])
+    #expect(consumer.apps == ["shop", "cafe", "shop", "shop", "shop"])
+  }
+
+  @Test func scenes_and_channels_are_there_after_a_restart() async throws {
+    var writer = LogWriter()
+    try writer.app("shop")
+    try writer.source(.sceneVersion(version(1, key: 36, excluded: true)))
+    var groups = ProtoChannelGroups()
+    groups.groups = [ProtoChannelGroup()]
+    groups.groups[0].name = "table"
+    groups.groups[0].rules = [ProtoChannelRule()]
+    groups.groups[0].rules[0].qrIds = ["t1"]
+    try writer.source(.channelGroups(groups))
+    let store = try openStore()
+    let consumer = CountingConsumer()
+    await follow(try follower(FakeLog(records: writer.records), store, consumer), consumer, to: 3)
+    let app = try #require(try Directory(store: store, tokens: TokenTable()).app("shop"))
+    #expect(app.scenes.sourceKey(1001) == 36 && app.scenes.isExcluded(1001))
+    #expect(app.sources.channel(of: ChannelInput(scene: 1005, qrID: "t1")) == "table")
+    #expect(app.sources.channel(of: ChannelInput(scene: 1005)) == "search")
   }
 
   @Test func a_store_that_is_lost_ends_the_run() async throws {

@@ -11,10 +11,10 @@ package struct Footfall: AsyncParsableCommand {
       arguments. Exit codes: 0 done, 1 failed, 64 wrong call.
       """,
     subcommands: [
-      AppCommand.self, TokenCommand.self, EventCommand.self, PlanCommand.self, ImportCommand.self,
-      SendCommand.self, QuarantineCommand.self, TrendCommand.self, FunnelCommand.self, LiveCommand.self,
-      LedgerCommand.self, ProfileCommand.self, PortraitCommand.self, HealthCommand.self, LogCommand.self,
-      DemoCommand.self,
+      AppCommand.self, TokenCommand.self, EventCommand.self, PlanCommand.self, SourceCommand.self,
+      ImportCommand.self, SendCommand.self, QuarantineCommand.self, TrendCommand.self, FunnelCommand.self,
+      LiveCommand.self, LedgerCommand.self, ProfileCommand.self, PortraitCommand.self, HealthCommand.self,
+      LogCommand.self, DemoCommand.self,
     ])
 
   package init() {}

@@ -262,8 +262,9 @@ final class Collector: Sendable {
       events: pass.events, problems: pass.problems,
       device: reader.deviceID.isEmpty ? .zero : hash.id(reader.deviceID.bytes(in: message)),
       user: source.user, sdkVersion: reader.context.text(.sdkVersion),
-      ownVersions: Self.ownVersions(reader, message), removals: source.removals, clock: clock,
-      number: reader.batch, isOfTestUser: isOfTestUser, isTimed: isTimed)
+      ownVersions: Self.ownVersions(reader, message), removals: source.removals,
+      qrMarks: QRMark.marks(reader), clock: clock, number: reader.batch, isOfTestUser: isOfTestUser,
+      isTimed: isTimed)
   }
 
   private static func ownVersions(

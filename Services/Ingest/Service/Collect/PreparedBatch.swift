@@ -19,6 +19,8 @@ struct PreparedBatch: Sendable {
   let ownVersions: [OwnVersion]
   /// What was taken out of the message.
   let removals: [Removal]
+  /// Events that came with a `qr_id`, in their order.
+  let qrMarks: [QRMark]
   let clock: EventClock
   /// `CollectRequest.batch`.
   let number: UInt64

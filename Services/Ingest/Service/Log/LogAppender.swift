@@ -15,6 +15,7 @@ final class LogAppender {
   /// What deduplication knows was taken back and is read again by the next transaction.
   private var mustRecover = false
   private let figures: PipelineFigures
+  private let qrSightings = QRSightings()
   /// Of the batch at hand.
   private var fates: [Fate] = []
   private var tally = FateTally()
@@ -91,6 +92,7 @@ final class LogAppender {
     ledger.removeAll()
     groupTally.removeAll()
     seen.rollBack()
+    qrSightings.rollBack()
     observed.removeAll()
     for (app, types) in before.savedTypes {
       app.types.withLock { $0.putBack(types) }
@@ -113,6 +115,7 @@ final class LogAppender {
     if kept > 0 { countSeen(batch) }
     if batch.isOfTestUser { observed.append((batch, fates, problems)) }
     groupTally.add(tally)
+    qrSightings.note(batch) { fates[$0] == .accepted }
     let answer = try CollectAnswer.encode(
       accepted: kept + tally[.duplicate], duplicates: tally[.duplicate], number: batch.number,
       problems: problems, removals: batch.removals)
@@ -408,6 +411,7 @@ final class LogAppender {
     try ids.finish(connection)
     try ledger.save(connection)
     try seen.save(head: before.head, connection)
+    try qrSightings.save(connection)
   }
 
   /// At a clean end: a start then has no journal of devices to apply.

@@ -195,6 +195,7 @@ package enum LogSchema {
         PRIMARY KEY(app, leave, reason)
       ) WITHOUT ROWID;
       """),
+    Migration(7, SourceSchema.statements),
   ]
 }
 
@@ -204,6 +205,7 @@ enum RecordKind: Int64, Sendable {
   case app = 2
   case token = 3
   case plan = 4
+  case source = 6
   case consent = 7
   case erasure = 5
 
@@ -214,6 +216,7 @@ enum RecordKind: Int64, Sendable {
     case .app: 9
     case .token: 10
     case .plan: 11
+    case .source: 12
     case .consent: 14
     case .erasure: 13
     }

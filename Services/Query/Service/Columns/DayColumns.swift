@@ -15,6 +15,8 @@ struct DayColumns: Sendable {
   var page: [UInt32] = []
   var context: [UInt32] = []
   var flags: [UInt8] = []
+  /// By which the flags say whether a scene counts; nil: as it was when the rows were received.
+  var exclusion: SceneExclusion?
   /// `ContextColumns.count` words per context.
   var contextWords: [UInt32] = []
   /// By field.

@@ -8,6 +8,9 @@ struct RowFlags: RawRepresentable, Equatable, Sendable {
     rawValue = (isPassive ? 1 : 0) | traffic.rawValue << 1
   }
 
+  /// The bit of `TrafficClass.isExcludedScene`.
+  static let excludedScene: UInt8 = 1 << 1
+
   /// Sent by a server: does not make the user active.
   var isPassive: Bool { rawValue & 1 != 0 }
   var traffic: TrafficClass { TrafficClass(rawValue: rawValue >> 1 & 7) }

@@ -4,8 +4,16 @@ import Store
 enum Schema {
   /// Numbers from `first` on, behind those of whoever shares the file.
   static func migrations(from first: Int) -> [Migration] {
-    [Migration(first, version1)]
+    [Migration(first, version1), Migration(first + 1, version2)]
   }
+
+  /// How many numbers they take.
+  static let migrationCount = 2
+
+  private static let version2 = """
+    ALTER TABLE app ADD COLUMN sources BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE app ADD COLUMN times_exclusion BLOB;
+    """
 
   private static let version1 = """
     CREATE TABLE app(

@@ -8,11 +8,18 @@ package struct AppDefinition: Sendable, Equatable {
   /// IANA name.
   package let timeZone: String
   package let sessionRules: SessionRules
+  /// What the app's scenes and channels mean: it holds for all of the app's history.
+  package let sources: AppSources
 
-  package init(appID: String, platform: String, timeZone: String, sessionRules: SessionRules) {
+  /// - Parameter sources: by default the platform's.
+  package init(
+    appID: String, platform: String, timeZone: String, sessionRules: SessionRules,
+    sources: AppSources? = nil
+  ) {
     self.appID = appID
     self.platform = platform
     self.timeZone = timeZone
     self.sessionRules = sessionRules
+    self.sources = sources ?? AppSources(platform: platform)
   }
 }

@@ -33,6 +33,8 @@ struct AppSnapshot: Sendable {
   let buffers: [SealedRows]
   let segments: [Int32: Segment]
   let times: UserTimes
+  /// By which `times` were made, and days are read.
+  let exclusion: SceneExclusion
   /// One more than the highest code of a user.
   let userCount: Int
   let fieldCount: Int
@@ -56,6 +58,7 @@ struct AppSnapshot: Sendable {
     buffers = tables.frozen + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail)])
     segments = tables.segments
     times = tables.times
+    exclusion = tables.exclusion
     userCount = tables[.users].count
     fieldCount = tables[.fields].count
     lastEventMilliseconds = tables.lastEventMilliseconds

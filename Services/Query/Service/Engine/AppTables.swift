@@ -13,8 +13,19 @@ enum DictionaryKind: Int64, CaseIterable, Sendable {
 
 /// Everything of one app that changes, behind one lock (`AppState`).
 struct AppTables {
-  var definition: AppDefinition
+  private(set) var definition: AppDefinition
   var calendar: AppCalendar
+  /// Of `definition`: by which `times` are made.
+  private(set) var exclusion: SceneExclusion
+  /// What the transaction that is being made changes.
+  private var change: Change?
+
+  /// A changed definition, and the first active times where another table of scenes makes others of them.
+  private struct Change {
+    let definition: AppDefinition
+    let exclusion: SceneExclusion
+    let times: UserTimes?
+  }
 
   private var dictionaries: [ByteDictionary]
   /// How many entries of each dictionary are in the file.
@@ -35,12 +46,15 @@ struct AppTables {
 
   var segments: [Int32: Segment] = [:]
   var times = UserTimes()
+  /// By which the times in the file were made; nil: not known.
+  var storedExclusion: SceneExclusion?
   /// 0: no events.
   var lastEventMilliseconds: Int64 = 0
 
   init(definition: AppDefinition, calendar: AppCalendar) {
     self.definition = definition
     self.calendar = calendar
+    exclusion = SceneExclusion(definition.sources)
     dictionaries = DictionaryKind.allCases.map { _ in ByteDictionary() }
     // Their codes are the same in every app: a built-in event's is its raw value.
     for event in BuiltInEvent.allCases {
@@ -64,9 +78,40 @@ struct AppTables {
 
   var unsealedRows: Int { frozen.reduce(tail.count) { $0 + $1.rows.count } }
 
-  /// Makes the pending rows part of what queries see.
+  // MARK: Definition
+
+  /// What rows of the transaction follow.
+  var exclusionInTransaction: SceneExclusion { change?.exclusion ?? exclusion }
+
+  var definitionInTransaction: AppDefinition { change?.definition ?? definition }
+
+  /// Notes a definition that holds once the transaction is committed.
+  ///
+  /// - Parameter times: of all rows but the transaction's own, where they change.
+  mutating func define(_ definition: AppDefinition, times: UserTimes?) {
+    change = Change(
+      definition: definition, exclusion: SceneExclusion(definition.sources),
+      times: times ?? change?.times)
+  }
+
+  private mutating func commitChange() {
+    guard let change else { return }
+    definition = change.definition
+    exclusion = change.exclusion
+    if let times = change.times { self.times = times }
+    // Rows from before the change were received under the earlier table.
+    if !pending.isEmpty {
+      pending.flags = exclusion.flags(pending.flags, pending.context, pending.contexts.words)
+    }
+    self.change = nil
+  }
+
+  // MARK: Rows
+
+  /// Makes the pending rows, and a pending change of the definition, part of what queries see.
   mutating func commitPending() {
     storedCounts.merge(pendingCounts) { _, new in new }
+    commitChange()
     guard !pending.isEmpty else { return }
     note(pending)
     tail.append(pending)
@@ -79,10 +124,11 @@ struct AppTables {
     pending.removeAll()
     pendingBlock = nil
     pendingCounts = [:]
+    change = nil
   }
 
-  /// Updates what is known of users from rows that have become visible.
-  mutating func note(_ rows: RowBuffer) {
+  /// Updates what is known of users from rows that have become visible. Their flags follow `exclusion`.
+  private mutating func note(_ rows: RowBuffer) {
     for row in 0..<rows.count {
       lastEventMilliseconds = max(lastEventMilliseconds, rows.time[row])
       let flags = RowFlags(rawValue: rows.flags[row])

@@ -17,12 +17,14 @@ final class Breakdown {
   private var numbers: [BreakdownKey: Int32] = [:]
   private let source: FieldSource
   private let app: AppState
+  /// The texts of a source field, by the bits of their keys.
+  private var sourceTexts: [String] = []
 
   var fieldCodes: Set<UInt32> { source.fieldCodes }
 
-  init(_ field: String, app: AppState) throws(QueryError) {
-    source = try FieldSource(field, in: app, asked: "breakdown")
-    self.app = app
+  init(_ field: String, in snapshot: AppSnapshot) throws(QueryError) {
+    source = try FieldSource(field, in: snapshot, asked: "breakdown")
+    app = snapshot.app
   }
 
   private func number(_ key: BreakdownKey) -> Int32 {
@@ -64,7 +66,22 @@ final class Breakdown {
         return number(word == 0 ? .missing : BreakdownKey(kind: kind, bits: UInt64(word)))
       }
       return day.context.map { perContext[Int($0)] }
+    case .source(let column):
+      let perContext = column.values(day).map { number(sourceKey($0)) }
+      return day.context.map { perContext[Int($0)] }
     case .fields(let codes): return fields(day, codes)
+    }
+  }
+
+  private func sourceKey(_ value: FieldValue?) -> BreakdownKey {
+    switch value {
+    case .integer(let value)?: return BreakdownKey(kind: .integer, bits: UInt64(bitPattern: value))
+    case .text(let text)?:
+      // Few: an app's channels.
+      let known = sourceTexts.firstIndex(of: text)
+      if known == nil { sourceTexts.append(text) }
+      return BreakdownKey(kind: .text, bits: UInt64(known ?? sourceTexts.count - 1))
+    case nil, .double?, .boolean?: return .missing
     }
   }
 
@@ -128,6 +145,7 @@ final class Breakdown {
     case .page: return app.texts(.pages, [code])[0]
     case .user: return app.texts(.users, [code])[0]
     case .releaseChannel: return ReleaseChannel(rawValue: UInt8(truncatingIfNeeded: code))?.name ?? ""
+    case .source: return sourceTexts[Int(code)]
     case .context, .fields: return app.texts(.values, [code])[0]
     }
   }

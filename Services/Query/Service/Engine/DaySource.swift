@@ -53,9 +53,15 @@ struct DaySource {
 
   func begin(of day: Int32) -> Int64 { snapshot.calendar.start(ofDay: Int(day)) }
 
-  /// Reads a day.
+  /// Reads a day, as the app's table of scenes has it now.
   func load(_ day: Int32) throws -> DayColumns {
     try control.check()
+    var columns = try read(day)
+    columns.apply(snapshot.exclusion)
+    return columns
+  }
+
+  private func read(_ day: Int32) throws -> DayColumns {
     let segment = snapshot.segments[day]
     guard let parts = unsealed[day] else {
       guard let segment else { return DayColumns(day: day, beginMilliseconds: begin(of: day)) }
@@ -74,10 +80,13 @@ struct DaySource {
 
   private func sealed(_ segment: Segment) throws -> DayColumns {
     let wanted = needs.fields.intersection(segment.fields)
-    if let cached = engine.cache.day(segment), wanted.isSubset(of: cached.fields.keys) {
+    if let cached = engine.cache.day(segment), wanted.isSubset(of: cached.fields.keys),
+      cached.exclusion == snapshot.exclusion
+    {
       return cached
     }
-    let day = try engine.store.read { try DayLoader.load(segment, needs, from: $0) }
+    var day = try engine.store.read { try DayLoader.load(segment, needs, from: $0) }
+    day.apply(snapshot.exclusion)
     engine.cache.insert(segment, day)
     return day
   }

@@ -1,4 +1,5 @@
 import Events
+import Sources
 import Store
 import Synchronization
 
@@ -9,29 +10,35 @@ enum EngineFile {
   static func insert(_ app: AppDefinition, in connection: StoreConnection) throws -> Int64 {
     try connection.execute(
       """
-      INSERT INTO app(app_id, platform, time_zone, merge_under_ms, timeout_ms)
-      VALUES (?, ?, ?, ?, ?)
-      """, [.text(app.appID)] + values(app))
+      INSERT INTO app(app_id, platform, time_zone, merge_under_ms, timeout_ms, sources)
+      VALUES (?, ?, ?, ?, ?, ?)
+      """, [.text(app.appID)] + (try values(app)))
     return connection.lastInsertRowID
   }
 
   static func update(_ id: Int64, _ app: AppDefinition, in connection: StoreConnection) throws {
     try connection.execute(
-      "UPDATE app SET platform = ?, time_zone = ?, merge_under_ms = ?, timeout_ms = ? WHERE id = ?",
-      values(app) + [.integer(id)])
+      """
+      UPDATE app SET platform = ?, time_zone = ?, merge_under_ms = ?, timeout_ms = ?, sources = ?
+      WHERE id = ?
+      """, try values(app) + [.integer(id)])
   }
 
-  private static func values(_ app: AppDefinition) -> [StoreValue] {
+  private static func values(_ app: AppDefinition) throws -> [StoreValue] {
     [
       .text(app.platform), .text(app.timeZone),
       .integer(app.sessionRules.mergeUnderMilliseconds),
       .integer(app.sessionRules.timeoutMilliseconds),
+      .blob(try app.sources.encoded()),
     ]
   }
 
   static func loadApps(_ connection: StoreConnection) throws -> [AppState] {
     let found = try connection.query(
-      "SELECT id, app_id, platform, time_zone, merge_under_ms, timeout_ms FROM app"
+      """
+      SELECT id, app_id, platform, time_zone, merge_under_ms, timeout_ms, sources, times_exclusion
+      FROM app
+      """
     ) { row in
       let rules = try SessionRules(
         mergeUnderMilliseconds: row.int64(4), timeoutMilliseconds: row.int64(5))
@@ -39,14 +46,17 @@ enum EngineFile {
         row.int64(0),
         AppDefinition(
           appID: row.string(1), platform: row.string(2), timeZone: row.string(3),
-          sessionRules: rules)
+          sessionRules: rules,
+          sources: try AppSources(encoded: row.bytes(6), platform: row.string(2))),
+        row.isNull(7) ? nil : SceneExclusion(bytes: row.bytes(7))
       )
     }
-    return try found.map { try loadApp($0.0, $0.1, connection) }
+    return try found.map { try loadApp($0.0, $0.1, $0.2, connection) }
   }
 
   private static func loadApp(
-    _ id: Int64, _ definition: AppDefinition, _ connection: StoreConnection
+    _ id: Int64, _ definition: AppDefinition, _ stored: SceneExclusion?,
+    _ connection: StoreConnection
   ) throws -> AppState {
     guard let calendar = AppCalendar(definition.timeZone) else {
       throw FormatError("app \(definition.appID): unknown time zone \(definition.timeZone)")
@@ -54,10 +64,18 @@ enum EngineFile {
     let app = AppState(id: id, definition: definition, calendar: calendar)
     try app.tables.withLock { tables in
       try loadDictionaries(id, &tables, connection)
-      try loadTimes(id, &tables, connection)
       for segment in try SegmentTable.load(app: id, from: connection) {
         tables.segments[segment.day] = segment
         tables.lastEventMilliseconds = max(tables.lastEventMilliseconds, segment.lastMilliseconds)
+      }
+      // The times in the file are those of sealed events. Where they were made by another table of scenes, by an earlier
+      // release's for instance, they are made anew.
+      tables.storedExclusion = stored
+      if stored == tables.exclusion {
+        try loadTimes(id, &tables, connection)
+      } else {
+        tables.times = try EventHistory(tables)
+          .firstActiveTimes(tables.exclusion, from: connection)
       }
       try loadRowBlocks(id, &tables, connection)
     }
@@ -194,6 +212,8 @@ enum EngineFile {
       }
       tables.pending = try RowBlock.decode(block)
       try checkCodes(tables, block: statement.int64(0))
+      let rows = tables.pending
+      tables.pending.flags = tables.exclusion.flags(rows.flags, rows.context, rows.contexts.words)
       tables.pendingBlock = statement.int64(0)
       tables.commitPending()
     }
@@ -217,9 +237,17 @@ enum EngineFile {
 
   // MARK: First active times
 
+  /// Writes chunks. Where they were made by another exclusion than those of the file, they are all that there are.
   static func storeTimes(
-    _ id: Int64, _ times: [UserTimes.ChunkKey: [Int64]], in connection: StoreConnection
+    _ id: Int64, _ times: [UserTimes.ChunkKey: [Int64]], _ exclusion: SceneExclusion,
+    replacing stored: SceneExclusion?, in connection: StoreConnection
   ) throws {
+    if exclusion != stored {
+      try connection.execute("DELETE FROM user_times WHERE app = ?", [.integer(id)])
+      try connection.execute(
+        "UPDATE app SET times_exclusion = ? WHERE id = ?",
+        [.blob(exclusion.bytes), .integer(id)])
+    }
     for (key, chunk) in times {
       let bytes = ColumnCodec.encode(chunk)
       try connection.execute(

@@ -11,17 +11,24 @@ enum FieldSource: Sendable {
   case releaseChannel
   /// A column of the contexts.
   case context(Int, FieldType)
+  /// What the app's sources make of a context.
+  case source(SourceColumn)
   /// A field of the events: its codes, one for each type that it was seen with.
   case fields([(code: UInt32, kind: BatchField.Kind)])
 
   /// Finds the field of a name.
   ///
   /// - Throws: INVALID_ARGUMENT where this app has no such field: never an empty answer.
-  init(_ name: String, in app: AppState, asked: String) throws(QueryError) {
+  init(_ name: String, in snapshot: AppSnapshot, asked: String) throws(QueryError) {
     if let field = ContextField(name: name) {
       self = Self.source(field)
       return
     }
+    if let field = SourceField(rawValue: name) {
+      self = .source(SourceColumn(field, snapshot))
+      return
+    }
+    let app = snapshot.app
     let codes = app.tables.withLock { tables in
       (1..<tables[.fields].count).compactMap { code -> (UInt32, BatchField.Kind)? in
         guard let key = FieldKey(text: tables[.fields].text(UInt32(code))), key.name == name else {
@@ -55,6 +62,7 @@ enum FieldSource: Sendable {
     switch self {
     case .event, .page, .user, .releaseChannel: [.text]
     case .context(_, let type): [type]
+    case .source(let column): [column.field.type]
     case .fields(let codes): Set(codes.map { FieldKey(kind: $0.kind, name: "").type })
     }
   }

@@ -17,20 +17,22 @@ final class FilterProgram {
   let fieldCodes: Set<UInt32>
 
   /// - Parameter asked: how the question calls the filter, for messages.
-  init(_ tree: FilterTree, app: AppState, asked: String = "filter") throws(QueryError) {
-    var builder = Builder(app: app, asked: asked)
+  init(
+    _ tree: FilterTree, in snapshot: AppSnapshot, asked: String = "filter"
+  ) throws(QueryError) {
+    var builder = Builder(snapshot: snapshot, asked: asked)
     root = try builder.node(tree, depth: 1)
     fieldCodes = builder.fieldCodes
   }
 
   private struct Builder {
-    let app: AppState
+    let snapshot: AppSnapshot
     let asked: String
     var fieldCodes: Set<UInt32> = []
     var conditions = 0
 
-    init(app: AppState, asked: String) {
-      self.app = app
+    init(snapshot: AppSnapshot, asked: String) {
+      self.snapshot = snapshot
       self.asked = asked
     }
 
@@ -47,7 +49,7 @@ final class FilterProgram {
         guard conditions <= Limits.filterConditionsMax else {
           throw .invalid(asked, "more than \(Limits.filterConditionsMax) conditions")
         }
-        let program = try ConditionProgram(condition, app: app, asked: asked)
+        let program = try ConditionProgram(condition, in: snapshot, asked: asked)
         fieldCodes.formUnion(program.source.fieldCodes)
         return .condition(program)
       }
@@ -96,10 +98,12 @@ private final class ConditionProgram {
   /// Per dictionary: what is known of each code. 0: nothing yet, 1: false, 2: true.
   private var memo: [DictionaryKind: [UInt8]] = [:]
 
-  init(_ condition: FilterCondition, app: AppState, asked: String) throws(QueryError) {
+  init(
+    _ condition: FilterCondition, in snapshot: AppSnapshot, asked: String
+  ) throws(QueryError) {
     let asked = "\(asked).condition"
-    self.app = app
-    source = try FieldSource(condition.field, in: app, asked: "\(asked).field")
+    app = snapshot.app
+    source = try FieldSource(condition.field, in: snapshot, asked: "\(asked).field")
     try Self.check(condition, source, asked)
     test = try ValueTest(condition, asked: asked)
   }
@@ -138,6 +142,7 @@ private final class ConditionProgram {
     case .user: return userMask(day)
     case .releaseChannel: return day.flags.map { holds(FieldSource.channelName($0)) }
     case .context(let position, let type): return contextMask(day, position, type)
+    case .source(let column): return sourceMask(day, column)
     case .fields(let codes): return fieldMask(day, codes)
     }
   }
@@ -188,6 +193,23 @@ private final class ConditionProgram {
         let holds = number == 0 ? test.missing : test.holds(number: .integer(Int64(number)))
         return holds ? 1 : 0
       }
+    }
+    return day.context.map { perContext[Int($0)] }
+  }
+
+  private func sourceMask(_ day: DayColumns, _ column: SourceColumn) -> [UInt8] {
+    var known: [FieldValue?: UInt8] = [:]
+    let perContext = column.values(day).map { value -> UInt8 in
+      if let holds = known[value] { return holds }
+      let holds: Bool =
+        switch value {
+        case .text(let text)?: test.holds(text: text)
+        case .integer?, .double?: value.map(test.holds(number:)) ?? false
+        case .boolean(let flag)?: test.holds(boolean: flag)
+        case nil: test.missing
+        }
+      known[value] = holds ? 1 : 0
+      return holds ? 1 : 0
     }
     return day.context.map { perContext[Int($0)] }
   }

@@ -59,22 +59,27 @@ extension QueryEngine {
   }
 
   private func putInForce(_ written: [Segment], _ work: MergeWork, _ app: AppState) throws {
-    let times = app.tables.withLock { tables in
+    // The log goes on meanwhile, and may change the table of scenes: what is written here is as of now, and the file says
+    // by which table it was made.
+    let (times, exclusion, stored) = app.tables.withLock { tables in
       let dirty = tables.times.dirty
       tables.times.clearDirty()
-      return Dictionary(uniqueKeysWithValues: dirty.map { ($0, tables.times.chunk($0)) })
+      let times = Dictionary(uniqueKeysWithValues: dirty.map { ($0, tables.times.chunk($0)) })
+      return (times, tables.exclusion, tables.storedExclusion)
     }
     try store.write { connection in
       for segment in written {
         try SegmentTable.enforce(segment, replacing: work.segments[segment.day], in: connection)
       }
       try EngineFile.deleteRowBlocks(app.id, upTo: work.lastBlock, in: connection)
-      try EngineFile.storeTimes(app.id, times, in: connection)
+      try EngineFile.storeTimes(
+        app.id, times, exclusion, replacing: stored, in: connection)
       try EngineFile.compactDictionaries(app.id, in: connection)
     }
     app.tables.withLock { tables in
       for segment in written { tables.segments[segment.day] = segment }
       tables.frozen.removeFirst(work.buffers.count)
+      tables.storedExclusion = exclusion
     }
     retire(written.compactMap { work.segments[$0.day] })
   }

@@ -46,6 +46,9 @@ package final class QueryEngine: Sendable {
   /// The tables of the engine, numbered from `first` on.
   package static func migrations(from first: Int) -> [Migration] { Schema.migrations(from: first) }
 
+  /// How many numbers they take.
+  package static let migrationCount = Schema.migrationCount
+
   // MARK: Apps
 
   func app(_ appID: String) -> AppState? { state.withLock { $0.apps[appID] } }
@@ -61,12 +64,7 @@ package final class QueryEngine: Sendable {
     }
     if let known = app(definition.appID) {
       try EngineFile.update(known.id, definition, in: connection)
-      known.tables.withLock {
-        // Days are cut at receipt: a zone, once given, stays.
-        precondition($0.definition.timeZone == definition.timeZone, "an app's time zone is fixed")
-        $0.definition = definition
-      }
-      return
+      return try redefine(known, definition, in: connection)
     }
     let id = try EngineFile.insert(definition, in: connection)
     let app = AppState(id: id, definition: definition, calendar: calendar)
@@ -74,6 +72,23 @@ package final class QueryEngine: Sendable {
       state.apps[definition.appID] = app
       state.newApps.append(definition.appID)
     }
+  }
+
+  /// Where other scenes are left out than before, users may have been active first at other times: they are found anew from
+  /// all of the app's events, now, so that the next question sees the change in all history at once. Rare, and linear in
+  /// the events; what comes after it waits.
+  private func redefine(
+    _ app: AppState, _ definition: AppDefinition, in connection: StoreConnection
+  ) throws {
+    let exclusion = SceneExclusion(definition.sources)
+    let history = app.tables.withLock { tables -> EventHistory? in
+      // Days are cut at receipt: a zone, once given, stays.
+      precondition(
+        tables.definition.timeZone == definition.timeZone, "an app's time zone is fixed")
+      return exclusion == tables.exclusionInTransaction ? nil : EventHistory(tables)
+    }
+    let times = try history?.firstActiveTimes(exclusion, from: connection)
+    app.tables.withLock { $0.define(definition, times: times) }
   }
 
   // MARK: Snapshots

@@ -4,15 +4,8 @@ import Synchronization
 /// Turns batches of the log into rows of their apps.
 package final class RowAppender: Sendable {
   private let engine: QueryEngine
-  private let excludedScenes: [String: Set<Int64>]
 
-  package init(engine: QueryEngine) {
-    self.engine = engine
-    excludedScenes = Dictionary(
-      uniqueKeysWithValues: ["wechat", "alipay", "other"].map { platform in
-        (platform, Set(SceneTable.of(platform: platform).excludedCodes.map(Int64.init)))
-      })
-  }
+  package init(engine: QueryEngine) { self.engine = engine }
 
   /// Adds the events of one record to what the transaction will commit.
   ///
@@ -45,9 +38,10 @@ package final class RowAppender: Sendable {
   ) {
     var shared: SharedPart?
     var day = LocalDay(tables.calendar)
+    let exclusion = tables.exclusionInTransaction
     for event in reader.events {
       let known = event.hasOwnContext ? nil : shared
-      let part = known ?? SharedPart(reader.context(of: event), message, self, &tables)
+      let part = known ?? SharedPart(reader.context(of: event), message, self, exclusion, &tables)
       if !event.hasOwnContext { shared = part }
       let time = clock.time(event.timeMilliseconds)
       let row = UInt32(tables.pending.count)
@@ -74,18 +68,14 @@ package final class RowAppender: Sendable {
 
     init(
       _ context: EventContext, _ message: UnsafeRawBufferPointer, _ appender: RowAppender,
-      _ tables: inout AppTables
+      _ exclusion: SceneExclusion, _ tables: inout AppTables
     ) {
       user = tables[.users].code(context.text(.openID).bytes(in: message))
       self.context = appender.number(context, message, &tables)
       traffic = TrafficClass(
         channel: (context.releaseChannel ?? .release).rawValue,
-        isExcludedScene: appender.isExcluded(context.integer(.scene), tables.definition.platform))
+        isExcludedScene: exclusion.holds(UInt32(clamping: context.integer(.scene))))
     }
-  }
-
-  private func isExcluded(_ scene: Int64, _ platform: String) -> Bool {
-    scene != 0 && excludedScenes[platform]?.contains(scene) == true
   }
 
   private func number(

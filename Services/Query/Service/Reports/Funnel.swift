@@ -121,8 +121,8 @@ private struct FunnelRun {
     self.query = query
     self.control = control
     snapshot = try engine.snapshot(query.appID)
-    matcher = try StepMatcher(query.steps, app: snapshot.app)
-    breakdown = try query.breakdown.map { [app = snapshot.app] in try Breakdown($0, app: app) }
+    matcher = try StepMatcher(query.steps, in: snapshot)
+    breakdown = try query.breakdown.map { [snapshot] in try Breakdown($0, in: snapshot) }
     source = try DaySource(
       snapshot, engine: engine, fields: matcher.fieldCodes.union(breakdown?.fieldCodes ?? []),
       control: control)

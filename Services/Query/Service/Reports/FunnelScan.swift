@@ -13,16 +13,16 @@ struct StepMatcher {
   private let masks: [UInt32]
   let fieldCodes: Set<UInt32>
 
-  init(_ steps: [FunnelQuery.Step], app: AppState) throws(QueryError) {
+  init(_ steps: [FunnelQuery.Step], in snapshot: AppSnapshot) throws(QueryError) {
     var built: [(codes: Set<UInt32>, filter: FilterProgram?)] = []
     var masks: [UInt32] = []
     var fields: Set<UInt32> = []
     for (index, step) in steps.enumerated() {
       try Self.check(step, index)
-      let codes = Set(step.events.compactMap { app.code(.events, of: $0) })
+      let codes = Set(step.events.compactMap { snapshot.app.code(.events, of: $0) })
       var filter: FilterProgram?
       if let tree = step.filter {
-        filter = try FilterProgram(tree, app: app, asked: "steps[\(index)].filter")
+        filter = try FilterProgram(tree, in: snapshot, asked: "steps[\(index)].filter")
       }
       fields.formUnion(filter?.fieldCodes ?? [])
       built.append((codes, filter))

@@ -104,8 +104,8 @@ private struct TrendRun {
     self.query = query
     self.control = control
     snapshot = try engine.snapshot(query.appID)
-    filter = try query.filter.map { [app = snapshot.app] in try FilterProgram($0, app: app) }
-    breakdown = try query.breakdown.map { [app = snapshot.app] in try Breakdown($0, app: app) }
+    filter = try query.filter.map { [snapshot] in try FilterProgram($0, in: snapshot) }
+    breakdown = try query.breakdown.map { [snapshot] in try Breakdown($0, in: snapshot) }
     let fields = (filter?.fieldCodes ?? []).union(breakdown?.fieldCodes ?? [])
     source = try DaySource(
       snapshot, engine: engine, fields: fields.union([FieldKey.stayCode]), control: control)

@@ -1,0 +1,38 @@
+import Store
+
+/// All events of an app but those of the transaction that is being made, as they were at one moment.
+struct EventHistory: Sendable {
+  private let segments: [Segment]
+  private let buffers: [SealedRows]
+
+  init(_ tables: borrowing AppTables) {
+    segments = tables.segments.values.sorted { $0.day < $1.day }
+    buffers = tables.frozen + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail)])
+  }
+
+  /// When each user was first active, by traffic class. Cost: reads every day once.
+  func firstActiveTimes(
+    _ exclusion: SceneExclusion, from connection: StoreConnection
+  ) throws -> UserTimes {
+    var times = UserTimes()
+    for segment in segments {
+      var day = try DayLoader.load(segment, DayNeeds(), from: connection)
+      day.apply(exclusion)
+      for position in day.users.indices {
+        for row in day.rows(ofUserAt: position) {
+          let flags = RowFlags(rawValue: day.flags[row])
+          if !flags.isPassive { times.note(day.users[position], flags.traffic, at: day.time(row)) }
+        }
+      }
+    }
+    for buffer in buffers {
+      let rows = buffer.rows
+      let allFlags = exclusion.flags(rows.flags, rows.context, rows.contexts.words)
+      for row in 0..<rows.count {
+        let flags = RowFlags(rawValue: allFlags[row])
+        if !flags.isPassive { times.note(rows.user[row], flags.traffic, at: rows.time[row]) }
+      }
+    }
+    return times
+  }
+}
