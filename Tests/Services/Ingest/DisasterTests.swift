@@ -51,7 +51,11 @@ private final class Answered: Sendable {
   }
 
   @Test func `on a full disk batches are refused with a time to wait, and memory is as the file`() async throws {
-    let fixture = try await Fixture(fileBytesMax: 300 << 10)
+    let empty = try await Fixture()
+    try empty.reopen()
+    let bytes = try #require(
+      FileManager.default.attributesOfItem(atPath: empty.path)[.size] as? Int, "the file of a log without events")
+    let fixture = try await Fixture(fileBytesMax: bytes + (200 << 10))
     let text = String(repeating: "x", count: 1_000)
     let huge = (1...400).map {
       Fixture.event(sequence: UInt64($0), fields: [("text", .text(text)), ("new", .integer(1))])

@@ -8,7 +8,8 @@ import Testing
 struct MethodTests {
   private static let all: [MethodDescriptor] =
     IngestMethods.all + EventLogMethods.all + LogControlMethods.all + EventManagementMethods.all
-    + CompletenessMethods.all + PrivacyMethods.all + QueryMethods.all + LiveStatsMethods.all
+    + CompletenessMethods.all + PrivacyMethods.all + KeysMethods.all + QuarantineMethods.all
+    + SourcesMethods.all + QueryMethods.all + LiveStatsMethods.all
     + UserProfileMethods.all + Grpc_Health_V1_HealthMethods.all
     + Grpc_Reflection_V1_ServerReflectionMethods.all
     + Grpc_Reflection_V1alpha_ServerReflectionMethods.all + Grpc_Channelz_V1_ChannelzMethods.all
