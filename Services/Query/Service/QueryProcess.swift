@@ -20,8 +20,8 @@ package enum QueryProcess {
     let follower = try LogFollower(
       subscriber: "query", transport: source, store: store, directory: directory,
       consumer: QueryConsumer(engine: engine), logger: context.logger)
-    let service = QueryService(
-      engine: engine, configuration: configuration, status: { follower.status })
+    let runner = ReportRunner(engine: engine, configuration: configuration)
+    let service = QueryService(runner: runner, status: { follower.status })
     register(engine, follower, context.metrics)
     return ServiceParts(
       handlers: [service],

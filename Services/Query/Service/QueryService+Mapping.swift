@@ -3,6 +3,22 @@ import Messages
 
 // Requests into questions.
 
+extension ProtoGetTrendRequest: ReportRequest {
+  func answer(
+    _ engine: QueryEngine, appID: String, control: QueryControl
+  ) throws -> ProtoGetTrendResponse {
+    ProtoGetTrendResponse(try engine.trend(TrendQuery(self, appID: appID), control: control))
+  }
+}
+
+extension ProtoGetFunnelRequest: ReportRequest {
+  func answer(
+    _ engine: QueryEngine, appID: String, control: QueryControl
+  ) throws -> ProtoGetFunnelResponse {
+    ProtoGetFunnelResponse(try engine.funnel(FunnelQuery(self, appID: appID), control: control))
+  }
+}
+
 extension TrendQuery {
   init(_ request: ProtoGetTrendRequest, appID: String) throws {
     self.init(
@@ -35,7 +51,7 @@ extension FunnelQuery {
   }
 }
 
-private func checkedBreakdownLimit(_ limit: UInt32) throws(QueryError) -> Int? {
+func checkedBreakdownLimit(_ limit: UInt32) throws(QueryError) -> Int? {
   guard limit <= UInt32(Limits.breakdownLimitMax) else {
     throw .invalid("breakdown_limit", "is \(limit), must be 1-\(Limits.breakdownLimitMax)")
   }
@@ -62,6 +78,7 @@ extension Granularity {
     case .week: self = .week
     case .month: self = .month
     case .all: self = .all
+    case .minute, .hour: throw .invalid("granularity", "MINUTE and HOUR are not offered by this report")
     case .UNRECOGNIZED(let number): throw .invalid("granularity", "\(number) is not known")
     }
   }

@@ -172,6 +172,12 @@ package nonisolated enum ProtoGranularity: SwiftProtobuf.Enum, Swift.CaseIterabl
 
   /// One point for the whole range; users are counted once over all of it.
   case all // = 4
+
+  /// `yyyymmddThhmm`; at most 2 days.
+  case minute // = 5
+
+  /// `yyyymmddThh`, in local time; at most 92 days. An hour that daylight saving repeats is two points of one name.
+  case hour // = 6
   case UNRECOGNIZED(Int)
 
   package init() {
@@ -185,6 +191,8 @@ package nonisolated enum ProtoGranularity: SwiftProtobuf.Enum, Swift.CaseIterabl
     case 2: self = .week
     case 3: self = .month
     case 4: self = .all
+    case 5: self = .minute
+    case 6: self = .hour
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -196,6 +204,8 @@ package nonisolated enum ProtoGranularity: SwiftProtobuf.Enum, Swift.CaseIterabl
     case .week: return 2
     case .month: return 3
     case .all: return 4
+    case .minute: return 5
+    case .hour: return 6
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -207,6 +217,8 @@ package nonisolated enum ProtoGranularity: SwiftProtobuf.Enum, Swift.CaseIterabl
     .week,
     .month,
     .all,
+    .minute,
+    .hour,
   ]
 
 }
@@ -468,6 +480,31 @@ package nonisolated struct ProtoConsumerStatus: Sendable {
   package init() {}
 }
 
+/// Events that a step, a series or a condition speaks of.
+package nonisolated struct ProtoEventMatch: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Any of these; 1-20 names.
+  package var events: [String] = []
+
+  package var filter: ProtoFilter {
+    get {_filter ?? ProtoFilter()}
+    set {_filter = newValue}
+  }
+  /// Returns true if `filter` has been explicitly set.
+  package var hasFilter: Bool {self._filter != nil}
+  /// Clears the value of `filter`. Subsequent reads from it will return its default value.
+  package mutating func clearFilter() {self._filter = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _filter: ProtoFilter? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "footfall.common.v1"
@@ -481,7 +518,7 @@ nonisolated extension ProtoOperator: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension ProtoGranularity: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0GRANULARITY_UNSPECIFIED\0\u{1}GRANULARITY_DAY\0\u{1}GRANULARITY_WEEK\0\u{1}GRANULARITY_MONTH\0\u{1}GRANULARITY_ALL\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0GRANULARITY_UNSPECIFIED\0\u{1}GRANULARITY_DAY\0\u{1}GRANULARITY_WEEK\0\u{1}GRANULARITY_MONTH\0\u{1}GRANULARITY_ALL\0\u{1}GRANULARITY_MINUTE\0\u{1}GRANULARITY_HOUR\0")
 }
 
 nonisolated extension ProtoFieldValue: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -981,6 +1018,45 @@ nonisolated extension ProtoConsumerStatus: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.logHeadOffset != rhs.logHeadOffset {return false}
     if lhs.connected != rhs.connected {return false}
     if lhs.lastReceivedMs != rhs.lastReceivedMs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoEventMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".EventMatch"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}events\0\u{1}filter\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.events) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._filter) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.events.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.events, fieldNumber: 1)
+    }
+    try { if let v = self._filter {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: ProtoEventMatch, rhs: ProtoEventMatch) -> Bool {
+    if lhs.events != rhs.events {return false}
+    if lhs._filter != rhs._filter {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -8,7 +8,7 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// Reports over the whole history: exact, as of a log offset.
+/// Reports over the whole history: exact, as of a log offset. What the reports have in common stands at `GetTrendRequest`.
 
 package import SwiftProtobuf
 
@@ -20,6 +20,163 @@ package import SwiftProtobuf
 fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobuf.ProtobufAPIVersionCheck {
   struct _2: SwiftProtobuf.ProtobufAPIVersion_2 {}
   typealias Version = _2
+}
+
+package nonisolated enum ProtoFunnelOrder: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+
+  /// ORDERED.
+  case unspecified // = 0
+
+  /// Steps in order; other events may lie between.
+  case ordered // = 1
+
+  /// Steps in order; no other event of the user that counts may lie between two steps.
+  case strict // = 2
+
+  /// All steps within the window from the first of them, in any order. A user's furthest step is the number of different
+  /// steps done. Step 1 need not come first; the first event of the chain must happen in the range.
+  case any // = 3
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .ordered
+    case 2: self = .strict
+    case 3: self = .any
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .ordered: return 1
+    case .strict: return 2
+    case .any: return 3
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [ProtoFunnelOrder] = [
+    .unspecified,
+    .ordered,
+    .strict,
+    .any,
+  ]
+
+}
+
+package nonisolated enum ProtoFunnelCount: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+
+  /// USERS.
+  case unspecified // = 0
+
+  /// A user once, at the furthest step that any chain reaches.
+  case users // = 1
+
+  /// Every open once: a chain lies within one open.
+  case opens // = 2
+
+  /// Every entry: after a chain has reached the last step, or its window is over, the user's next step 1 begins a new one.
+  case entries // = 3
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .users
+    case 2: self = .opens
+    case 3: self = .entries
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .users: return 1
+    case .opens: return 2
+    case .entries: return 3
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [ProtoFunnelCount] = [
+    .unspecified,
+    .users,
+    .opens,
+    .entries,
+  ]
+
+}
+
+package nonisolated enum ProtoFunnelBreakdownBy: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+
+  /// FIRST_STEP.
+  case unspecified // = 0
+
+  /// The event of step 1 of the chain that reaches furthest, first such chain.
+  case firstStep // = 1
+
+  /// The event of the furthest step of that chain.
+  case lastStep // = 2
+
+  /// The user's first event in the range.
+  case userFirstTouch // = 3
+
+  /// The user's last event in the range.
+  case userLastTouch // = 4
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .firstStep
+    case 2: self = .lastStep
+    case 3: self = .userFirstTouch
+    case 4: self = .userLastTouch
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .firstStep: return 1
+    case .lastStep: return 2
+    case .userFirstTouch: return 3
+    case .userLastTouch: return 4
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [ProtoFunnelBreakdownBy] = [
+    .unspecified,
+    .firstStep,
+    .lastStep,
+    .userFirstTouch,
+    .userLastTouch,
+  ]
+
 }
 
 package nonisolated struct ProtoGetQueryStatusRequest: Sendable {
@@ -242,6 +399,14 @@ package nonisolated struct ProtoFunnelStep: Sendable {
   /// Shown in the answer; by default the first event's name.
   package var label: String = String()
 
+  /// A chain may leave the step out. Its users are those whose chain has it; conversion of the next step is counted from the
+  /// step before it. Neither the first nor the last step.
+  package var optional: Bool = false
+
+  /// The step is done by another user, who came by a `share_id` that the event of the step before carries in its field or
+  /// context `share_id`. Needs order ORDERED and count USERS; not the first step.
+  package var byInvitedUser: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -249,48 +414,147 @@ package nonisolated struct ProtoFunnelStep: Sendable {
   fileprivate var _filter: ProtoFilter? = nil
 }
 
-package nonisolated struct ProtoGetFunnelRequest: Sendable {
+/// Cuts a chain that has such an event between two steps.
+package nonisolated struct ProtoFunnelExclusion: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var appID: String = String()
+  package var events: [String] = []
 
-  /// Step 1 must happen in it; later steps may lie after it, within the window.
-  package var range: ProtoDateRange {
-    get {_range ?? ProtoDateRange()}
-    set {_range = newValue}
+  package var filter: ProtoFilter {
+    get {_filter ?? ProtoFilter()}
+    set {_filter = newValue}
   }
-  /// Returns true if `range` has been explicitly set.
-  package var hasRange: Bool {self._range != nil}
-  /// Clears the value of `range`. Subsequent reads from it will return its default value.
-  package mutating func clearRange() {self._range = nil}
+  /// Returns true if `filter` has been explicitly set.
+  package var hasFilter: Bool {self._filter != nil}
+  /// Clears the value of `filter`. Subsequent reads from it will return its default value.
+  package mutating func clearFilter() {self._filter = nil}
 
-  /// 2-20.
-  package var steps: [ProtoFunnelStep] = []
+  /// Between these two steps, 1-based: 1 <= after_step < before_step <= steps. 0 and 0: between any two.
+  package var afterStep: UInt32 = 0
 
-  /// t_k - t_1 <= window, ms. 0: one day. At most 3,660 days. Ignored with whole_range.
-  package var windowMs: Int64 = 0
-
-  /// No window: any later time within the range.
-  package var wholeRange: Bool = false
-
-  /// A field of the event of step 1 by whose value the funnel is given apart: of the chain that reaches furthest, first
-  /// such chain.
-  package var breakdown: String = String()
-
-  /// 1-1,000, 0: 50.
-  package var breakdownLimit: UInt32 = 0
-
-  package var releaseChannel: ProtoReleaseChannel = .unspecified
-
-  package var includeExcludedScenes: Bool = false
+  package var beforeStep: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _range: ProtoDateRange? = nil
+  fileprivate var _filter: ProtoFilter? = nil
+}
+
+package nonisolated struct ProtoGetFunnelRequest: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var appID: String {
+    get {_storage._appID}
+    set {_uniqueStorage()._appID = newValue}
+  }
+
+  /// Step 1 must happen in it; later steps may lie after it, within the window.
+  package var range: ProtoDateRange {
+    get {_storage._range ?? ProtoDateRange()}
+    set {_uniqueStorage()._range = newValue}
+  }
+  /// Returns true if `range` has been explicitly set.
+  package var hasRange: Bool {_storage._range != nil}
+  /// Clears the value of `range`. Subsequent reads from it will return its default value.
+  package mutating func clearRange() {_uniqueStorage()._range = nil}
+
+  /// 2-20.
+  package var steps: [ProtoFunnelStep] {
+    get {_storage._steps}
+    set {_uniqueStorage()._steps = newValue}
+  }
+
+  /// t_k - t_1 <= window, ms. 0: one day. At most 3,660 days. Ignored with whole_range.
+  package var windowMs: Int64 {
+    get {_storage._windowMs}
+    set {_uniqueStorage()._windowMs = newValue}
+  }
+
+  /// No window: any later time within the range.
+  package var wholeRange: Bool {
+    get {_storage._wholeRange}
+    set {_uniqueStorage()._wholeRange = newValue}
+  }
+
+  /// A field by whose value the funnel is given apart, of the event that `breakdown_by` names.
+  package var breakdown: String {
+    get {_storage._breakdown}
+    set {_uniqueStorage()._breakdown = newValue}
+  }
+
+  /// 1-1,000, 0: 50.
+  package var breakdownLimit: UInt32 {
+    get {_storage._breakdownLimit}
+    set {_uniqueStorage()._breakdownLimit = newValue}
+  }
+
+  package var releaseChannel: ProtoReleaseChannel {
+    get {_storage._releaseChannel}
+    set {_uniqueStorage()._releaseChannel = newValue}
+  }
+
+  package var includeExcludedScenes: Bool {
+    get {_storage._includeExcludedScenes}
+    set {_uniqueStorage()._includeExcludedScenes = newValue}
+  }
+
+  package var order: ProtoFunnelOrder {
+    get {_storage._order}
+    set {_uniqueStorage()._order = newValue}
+  }
+
+  package var count: ProtoFunnelCount {
+    get {_storage._count}
+    set {_uniqueStorage()._count = newValue}
+  }
+
+  /// At most 10.
+  package var exclusions: [ProtoFunnelExclusion] {
+    get {_storage._exclusions}
+    set {_uniqueStorage()._exclusions = newValue}
+  }
+
+  /// At most 3 fields whose values must be equal on all steps of a chain; missing is a value of its own.
+  package var holdConstant: [String] {
+    get {_storage._holdConstant}
+    set {_uniqueStorage()._holdConstant = newValue}
+  }
+
+  package var breakdownBy: ProtoFunnelBreakdownBy {
+    get {_storage._breakdownBy}
+    set {_uniqueStorage()._breakdownBy = newValue}
+  }
+
+  /// The funnel's scope: other events are as if they were not there.
+  package var filter: ProtoFilter {
+    get {_storage._filter ?? ProtoFilter()}
+    set {_uniqueStorage()._filter = newValue}
+  }
+  /// Returns true if `filter` has been explicitly set.
+  package var hasFilter: Bool {_storage._filter != nil}
+  /// Clears the value of `filter`. Subsequent reads from it will return its default value.
+  package mutating func clearFilter() {_uniqueStorage()._filter = nil}
+
+  /// A second period.
+  package var compareRange: ProtoDateRange {
+    get {_storage._compareRange ?? ProtoDateRange()}
+    set {_uniqueStorage()._compareRange = newValue}
+  }
+  /// Returns true if `compareRange` has been explicitly set.
+  package var hasCompareRange: Bool {_storage._compareRange != nil}
+  /// Clears the value of `compareRange`. Subsequent reads from it will return its default value.
+  package mutating func clearCompareRange() {_uniqueStorage()._compareRange = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct ProtoFunnelStepResult: Sendable {
@@ -300,6 +564,7 @@ package nonisolated struct ProtoFunnelStepResult: Sendable {
 
   package var label: String = String()
 
+  /// Users; opens or entries where those are counted.
   package var users: UInt64 = 0
 
   /// users / users of the step before; 1 for the first step with users, 0 where there are none.
@@ -373,6 +638,8 @@ package nonisolated struct ProtoGetFunnelResponse: Sendable {
   /// Clears the value of `info`. Subsequent reads from it will return its default value.
   package mutating func clearInfo() {self._info = nil}
 
+  package var compareSteps: [ProtoFunnelStepResult] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -383,6 +650,18 @@ package nonisolated struct ProtoGetFunnelResponse: Sendable {
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "footfall.query.v1"
+
+nonisolated extension ProtoFunnelOrder: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0FUNNEL_ORDER_UNSPECIFIED\0\u{1}FUNNEL_ORDER_ORDERED\0\u{1}FUNNEL_ORDER_STRICT\0\u{1}FUNNEL_ORDER_ANY\0")
+}
+
+nonisolated extension ProtoFunnelCount: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0FUNNEL_COUNT_UNSPECIFIED\0\u{1}FUNNEL_COUNT_USERS\0\u{1}FUNNEL_COUNT_OPENS\0\u{1}FUNNEL_COUNT_ENTRIES\0")
+}
+
+nonisolated extension ProtoFunnelBreakdownBy: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0FUNNEL_BREAKDOWN_BY_UNSPECIFIED\0\u{1}FUNNEL_BREAKDOWN_BY_FIRST_STEP\0\u{1}FUNNEL_BREAKDOWN_BY_LAST_STEP\0\u{1}FUNNEL_BREAKDOWN_BY_USER_FIRST_TOUCH\0\u{1}FUNNEL_BREAKDOWN_BY_USER_LAST_TOUCH\0")
+}
 
 nonisolated extension ProtoGetQueryStatusRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".GetQueryStatusRequest"
@@ -706,7 +985,7 @@ nonisolated extension ProtoGetTrendResponse: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension ProtoFunnelStep: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".FunnelStep"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}events\0\u{1}filter\0\u{1}label\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}events\0\u{1}filter\0\u{1}label\0\u{1}optional\0\u{3}by_invited_user\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -717,6 +996,8 @@ nonisolated extension ProtoFunnelStep: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 1: try { try decoder.decodeRepeatedStringField(value: &self.events) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._filter) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.label) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.optional) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.byInvitedUser) }()
       default: break
       }
     }
@@ -736,6 +1017,12 @@ nonisolated extension ProtoFunnelStep: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.label.isEmpty {
       try visitor.visitSingularStringField(value: self.label, fieldNumber: 3)
     }
+    if self.optional != false {
+      try visitor.visitSingularBoolField(value: self.optional, fieldNumber: 4)
+    }
+    if self.byInvitedUser != false {
+      try visitor.visitSingularBoolField(value: self.byInvitedUser, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -743,14 +1030,16 @@ nonisolated extension ProtoFunnelStep: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.events != rhs.events {return false}
     if lhs._filter != rhs._filter {return false}
     if lhs.label != rhs.label {return false}
+    if lhs.optional != rhs.optional {return false}
+    if lhs.byInvitedUser != rhs.byInvitedUser {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
-nonisolated extension ProtoGetFunnelRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".GetFunnelRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}app_id\0\u{1}range\0\u{1}steps\0\u{3}window_ms\0\u{3}whole_range\0\u{1}breakdown\0\u{3}breakdown_limit\0\u{3}release_channel\0\u{3}include_excluded_scenes\0")
+nonisolated extension ProtoFunnelExclusion: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".FunnelExclusion"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}events\0\u{1}filter\0\u{3}after_step\0\u{3}before_step\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -758,15 +1047,10 @@ nonisolated extension ProtoGetFunnelRequest: SwiftProtobuf.Message, SwiftProtobu
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.appID) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._range) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.steps) }()
-      case 4: try { try decoder.decodeSingularInt64Field(value: &self.windowMs) }()
-      case 5: try { try decoder.decodeSingularBoolField(value: &self.wholeRange) }()
-      case 6: try { try decoder.decodeSingularStringField(value: &self.breakdown) }()
-      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.breakdownLimit) }()
-      case 8: try { try decoder.decodeSingularEnumField(value: &self.releaseChannel) }()
-      case 9: try { try decoder.decodeSingularBoolField(value: &self.includeExcludedScenes) }()
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.events) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._filter) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.afterStep) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.beforeStep) }()
       default: break
       }
     }
@@ -777,46 +1061,201 @@ nonisolated extension ProtoGetFunnelRequest: SwiftProtobuf.Message, SwiftProtobu
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.appID.isEmpty {
-      try visitor.visitSingularStringField(value: self.appID, fieldNumber: 1)
+    if !self.events.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.events, fieldNumber: 1)
     }
-    try { if let v = self._range {
+    try { if let v = self._filter {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
-    if !self.steps.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.steps, fieldNumber: 3)
+    if self.afterStep != 0 {
+      try visitor.visitSingularUInt32Field(value: self.afterStep, fieldNumber: 3)
     }
-    if self.windowMs != 0 {
-      try visitor.visitSingularInt64Field(value: self.windowMs, fieldNumber: 4)
+    if self.beforeStep != 0 {
+      try visitor.visitSingularUInt32Field(value: self.beforeStep, fieldNumber: 4)
     }
-    if self.wholeRange != false {
-      try visitor.visitSingularBoolField(value: self.wholeRange, fieldNumber: 5)
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: ProtoFunnelExclusion, rhs: ProtoFunnelExclusion) -> Bool {
+    if lhs.events != rhs.events {return false}
+    if lhs._filter != rhs._filter {return false}
+    if lhs.afterStep != rhs.afterStep {return false}
+    if lhs.beforeStep != rhs.beforeStep {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoGetFunnelRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GetFunnelRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}app_id\0\u{1}range\0\u{1}steps\0\u{3}window_ms\0\u{3}whole_range\0\u{1}breakdown\0\u{3}breakdown_limit\0\u{3}release_channel\0\u{3}include_excluded_scenes\0\u{1}order\0\u{1}count\0\u{1}exclusions\0\u{3}hold_constant\0\u{3}breakdown_by\0\u{1}filter\0\u{3}compare_range\0")
+
+  fileprivate class _StorageClass {
+    var _appID: String = String()
+    var _range: ProtoDateRange? = nil
+    var _steps: [ProtoFunnelStep] = []
+    var _windowMs: Int64 = 0
+    var _wholeRange: Bool = false
+    var _breakdown: String = String()
+    var _breakdownLimit: UInt32 = 0
+    var _releaseChannel: ProtoReleaseChannel = .unspecified
+    var _includeExcludedScenes: Bool = false
+    var _order: ProtoFunnelOrder = .unspecified
+    var _count: ProtoFunnelCount = .unspecified
+    var _exclusions: [ProtoFunnelExclusion] = []
+    var _holdConstant: [String] = []
+    var _breakdownBy: ProtoFunnelBreakdownBy = .unspecified
+    var _filter: ProtoFilter? = nil
+    var _compareRange: ProtoDateRange? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _appID = source._appID
+      _range = source._range
+      _steps = source._steps
+      _windowMs = source._windowMs
+      _wholeRange = source._wholeRange
+      _breakdown = source._breakdown
+      _breakdownLimit = source._breakdownLimit
+      _releaseChannel = source._releaseChannel
+      _includeExcludedScenes = source._includeExcludedScenes
+      _order = source._order
+      _count = source._count
+      _exclusions = source._exclusions
+      _holdConstant = source._holdConstant
+      _breakdownBy = source._breakdownBy
+      _filter = source._filter
+      _compareRange = source._compareRange
     }
-    if !self.breakdown.isEmpty {
-      try visitor.visitSingularStringField(value: self.breakdown, fieldNumber: 6)
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
     }
-    if self.breakdownLimit != 0 {
-      try visitor.visitSingularUInt32Field(value: self.breakdownLimit, fieldNumber: 7)
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._appID) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._range) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._steps) }()
+        case 4: try { try decoder.decodeSingularInt64Field(value: &_storage._windowMs) }()
+        case 5: try { try decoder.decodeSingularBoolField(value: &_storage._wholeRange) }()
+        case 6: try { try decoder.decodeSingularStringField(value: &_storage._breakdown) }()
+        case 7: try { try decoder.decodeSingularUInt32Field(value: &_storage._breakdownLimit) }()
+        case 8: try { try decoder.decodeSingularEnumField(value: &_storage._releaseChannel) }()
+        case 9: try { try decoder.decodeSingularBoolField(value: &_storage._includeExcludedScenes) }()
+        case 10: try { try decoder.decodeSingularEnumField(value: &_storage._order) }()
+        case 11: try { try decoder.decodeSingularEnumField(value: &_storage._count) }()
+        case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._exclusions) }()
+        case 13: try { try decoder.decodeRepeatedStringField(value: &_storage._holdConstant) }()
+        case 14: try { try decoder.decodeSingularEnumField(value: &_storage._breakdownBy) }()
+        case 15: try { try decoder.decodeSingularMessageField(value: &_storage._filter) }()
+        case 16: try { try decoder.decodeSingularMessageField(value: &_storage._compareRange) }()
+        default: break
+        }
+      }
     }
-    if self.releaseChannel != .unspecified {
-      try visitor.visitSingularEnumField(value: self.releaseChannel, fieldNumber: 8)
-    }
-    if self.includeExcludedScenes != false {
-      try visitor.visitSingularBoolField(value: self.includeExcludedScenes, fieldNumber: 9)
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._appID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._appID, fieldNumber: 1)
+      }
+      try { if let v = _storage._range {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._steps.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._steps, fieldNumber: 3)
+      }
+      if _storage._windowMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._windowMs, fieldNumber: 4)
+      }
+      if _storage._wholeRange != false {
+        try visitor.visitSingularBoolField(value: _storage._wholeRange, fieldNumber: 5)
+      }
+      if !_storage._breakdown.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._breakdown, fieldNumber: 6)
+      }
+      if _storage._breakdownLimit != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._breakdownLimit, fieldNumber: 7)
+      }
+      if _storage._releaseChannel != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._releaseChannel, fieldNumber: 8)
+      }
+      if _storage._includeExcludedScenes != false {
+        try visitor.visitSingularBoolField(value: _storage._includeExcludedScenes, fieldNumber: 9)
+      }
+      if _storage._order != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._order, fieldNumber: 10)
+      }
+      if _storage._count != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._count, fieldNumber: 11)
+      }
+      if !_storage._exclusions.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._exclusions, fieldNumber: 12)
+      }
+      if !_storage._holdConstant.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._holdConstant, fieldNumber: 13)
+      }
+      if _storage._breakdownBy != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._breakdownBy, fieldNumber: 14)
+      }
+      try { if let v = _storage._filter {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+      } }()
+      try { if let v = _storage._compareRange {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: ProtoGetFunnelRequest, rhs: ProtoGetFunnelRequest) -> Bool {
-    if lhs.appID != rhs.appID {return false}
-    if lhs._range != rhs._range {return false}
-    if lhs.steps != rhs.steps {return false}
-    if lhs.windowMs != rhs.windowMs {return false}
-    if lhs.wholeRange != rhs.wholeRange {return false}
-    if lhs.breakdown != rhs.breakdown {return false}
-    if lhs.breakdownLimit != rhs.breakdownLimit {return false}
-    if lhs.releaseChannel != rhs.releaseChannel {return false}
-    if lhs.includeExcludedScenes != rhs.includeExcludedScenes {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._appID != rhs_storage._appID {return false}
+        if _storage._range != rhs_storage._range {return false}
+        if _storage._steps != rhs_storage._steps {return false}
+        if _storage._windowMs != rhs_storage._windowMs {return false}
+        if _storage._wholeRange != rhs_storage._wholeRange {return false}
+        if _storage._breakdown != rhs_storage._breakdown {return false}
+        if _storage._breakdownLimit != rhs_storage._breakdownLimit {return false}
+        if _storage._releaseChannel != rhs_storage._releaseChannel {return false}
+        if _storage._includeExcludedScenes != rhs_storage._includeExcludedScenes {return false}
+        if _storage._order != rhs_storage._order {return false}
+        if _storage._count != rhs_storage._count {return false}
+        if _storage._exclusions != rhs_storage._exclusions {return false}
+        if _storage._holdConstant != rhs_storage._holdConstant {return false}
+        if _storage._breakdownBy != rhs_storage._breakdownBy {return false}
+        if _storage._filter != rhs_storage._filter {return false}
+        if _storage._compareRange != rhs_storage._compareRange {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -953,7 +1392,7 @@ nonisolated extension ProtoFunnelBreakdown: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension ProtoGetFunnelResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".GetFunnelResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}steps\0\u{1}breakdown\0\u{1}info\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}steps\0\u{1}breakdown\0\u{1}info\0\u{3}compare_steps\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -964,6 +1403,7 @@ nonisolated extension ProtoGetFunnelResponse: SwiftProtobuf.Message, SwiftProtob
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.steps) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.breakdown) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._info) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.compareSteps) }()
       default: break
       }
     }
@@ -983,6 +1423,9 @@ nonisolated extension ProtoGetFunnelResponse: SwiftProtobuf.Message, SwiftProtob
     try { if let v = self._info {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    if !self.compareSteps.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.compareSteps, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -990,6 +1433,7 @@ nonisolated extension ProtoGetFunnelResponse: SwiftProtobuf.Message, SwiftProtob
     if lhs.steps != rhs.steps {return false}
     if lhs.breakdown != rhs.breakdown {return false}
     if lhs._info != rhs._info {return false}
+    if lhs.compareSteps != rhs.compareSteps {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -17,7 +17,7 @@ package enum QueryMethods {
 
 /// Serves `footfall.query.v1.Query`.
 package protocol QueryHandlers: ServiceHandlers {
-  /// The ten trend metrics by day, week, month or over the whole range.
+  /// The ten trend metrics by minute, hour, day, week, month or over the whole range.
   ///
   /// INVALID_ARGUMENT: an inverted or oversize range, an unknown field in a filter or breakdown. NOT_FOUND: unknown app.
   func getTrend(_ request: ProtoGetTrendRequest, context: CallContext) async throws -> ProtoGetTrendResponse
@@ -45,7 +45,7 @@ package struct QueryClient: Sendable {
 
   package init(_ transport: any ClientTransport) { self.transport = transport }
 
-  /// The ten trend metrics by day, week, month or over the whole range.
+  /// The ten trend metrics by minute, hour, day, week, month or over the whole range.
   ///
   /// INVALID_ARGUMENT: an inverted or oversize range, an unknown field in a filter or breakdown. NOT_FOUND: unknown app.
   package func getTrend(_ request: ProtoGetTrendRequest, options: CallOptions = CallOptions()) async throws

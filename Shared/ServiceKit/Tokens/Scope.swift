@@ -10,12 +10,14 @@ package enum Scope {
   package static let profileWrite = "profile:write"
   package static let profileErase = "profile:erase"
   package static let queryRead = "query:read"
+  /// The users behind a number of a report.
+  package static let queryUsers = "query:users"
   package static let liveRead = "live:read"
   package static let eventsRead = "events:read"
 
   /// Every scope, in the order of the documents. `admin` holds all others.
   package static let all = [
     ingestWrite, ingestImport, planRead, planWrite, profileRead, profileWrite, profileErase,
-    queryRead, liveRead, eventsRead, admin,
+    queryRead, queryUsers, liveRead, eventsRead, admin,
   ]
 }

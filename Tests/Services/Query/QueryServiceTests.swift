@@ -21,7 +21,8 @@ import Testing
       let buy = ReferenceEvent(user: "a", time: 6_000, sequence: 2, offset: 2, name: "buy")
       try harness.apply([[view], [crawler], [buy]], receivedMilliseconds: 3 * 86_400_000)
       service = QueryService(
-        engine: harness.engine, configuration: QueryConfiguration(), status: { ProtoConsumerStatus() })
+        runner: ReportRunner(engine: harness.engine, configuration: QueryConfiguration()),
+        status: { ProtoConsumerStatus() })
     }
 
     func context(_ method: MethodDescriptor, app: String? = "shop") -> CallContext {

@@ -7,9 +7,12 @@ package final class QueryControl: Sendable {
   private let cancelled = Atomic<Bool>(false)
   private let bytes = Atomic<Int>(0)
   private let bytesMax: Int
+  /// What the query did, where somebody asked for that.
+  let profile: QueryProfile?
 
-  package init(deadline: Deadline? = nil, bytesMax: Int? = nil) {
+  package init(deadline: Deadline? = nil, bytesMax: Int? = nil, profile: QueryProfile? = nil) {
     self.deadline = deadline
+    self.profile = profile
     self.bytesMax = bytesMax ?? Limits.queryBytesMax
   }
 
@@ -33,6 +36,21 @@ package final class QueryControl: Sendable {
         .resourceExhausted,
         "the query needs more than \(bytesMax) bytes for \(what): ask for a shorter range or fewer values")
     }
+  }
+
+  /// Runs one operator of the plan, timed where the query is explained.
+  ///
+  /// - Parameters:
+  ///   - name: a few fixed words: `read users`, `scan`, `rank`.
+  ///   - detail: for people: columns, predicate, the way that was chosen.
+  func operation<Result>(
+    _ name: StaticString, _ detail: @autoclosure () -> String = "", rows: Int = 0,
+    _ body: () throws -> Result
+  ) rethrows -> Result {
+    guard let profile else { return try body() }
+    let number = profile.begin(name, detail(), rows: rows)
+    defer { profile.end(number) }
+    return try body()
   }
 
   func release(_ count: Int) { _ = bytes.wrappingSubtract(count, ordering: .relaxed) }

@@ -2,7 +2,7 @@ import Events
 import RPC
 import Store
 
-extension QueryService {
+extension ReportRunner {
   /// One table from what can go wrong to what the caller is told.
   static func mappingErrors<Answer>(_ body: () async throws -> Answer) async throws -> Answer {
     do {
