@@ -1,0 +1,27 @@
+extension DaySource {
+  /// The distinct users with at least one event of the day that counts and is not passive, ascending.
+  func activeUsers(_ day: Int32, _ traffic: TrafficChoice) throws -> [UInt32] {
+    let columns = try load(day)
+    let isActive = traffic.activeByFlags
+    var active: [UInt32] = []
+    active.reserveCapacity(columns.users.count)
+    columns.flags.withUnsafeBufferPointer { flags in
+      var row = 0
+      for (position, user) in columns.users.enumerated() {
+        let end = Int(columns.userEnds[position])
+        while row < end, !isActive[Int(flags[row])] { row += 1 }
+        if row < end { active.append(user) }
+        row = end
+      }
+    }
+    return active
+  }
+}
+
+extension TrafficChoice {
+  /// By the flags of a row: whether it counts and makes its user active, as a table of 256.
+  var activeByFlags: [Bool] {
+    let counted = countedByFlags
+    return (0...UInt8.max).map { counted[Int($0)] && !RowFlags(rawValue: $0).isPassive }
+  }
+}
