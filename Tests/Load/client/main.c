@@ -6,6 +6,7 @@
 //   load replay  --request FILE --answer FILE [--request FILE --answer FILE ...]
 //   load collect --app ID --run NAME --users N --batch-events N --calls N [--days N]
 //                [--four-fields] [--by-id]
+//   load history --app ID --users N --days N [--events N]    a deterministic history of so many users, at most N events
 //
 // with --port P --path /package.Service/Method [--host 127.0.0.1] [--token SECRET] [--connections 10] [--lanes 100]
 // and --calls N or --seconds S. --status N: every call must fail with this grpc-status. --rate N: so many calls per second,
@@ -27,13 +28,14 @@ struct options {
   char *requests[files_max], *answers[files_max];
   int request_cnt, answer_cnt;
   struct collect_options collect;
+  uint64_t events;
 };
 
 static const struct option names[] = {
   {"port", 1, 0, 'p'}, {"path", 1, 0, 'u'}, {"host", 1, 0, 'h'}, {"token", 1, 0, 't'}, {"connections", 1, 0, 'c'},
   {"lanes", 1, 0, 'l'}, {"calls", 1, 0, 'n'}, {"seconds", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"request", 1, 0, 'q'},
   {"answer", 1, 0, 'a'}, {"app", 1, 0, 'A'}, {"run", 1, 0, 'R'}, {"users", 1, 0, 'U'}, {"batch-events", 1, 0, 'B'},
-  {"days", 1, 0, 'D'}, {"messages", 1, 0, 'm'},
+  {"days", 1, 0, 'D'}, {"messages", 1, 0, 'm'}, {"events", 1, 0, 'E'},
   {"four-fields", 0, 0, '4'}, {"by-id", 0, 0, 'I'}, {"rate", 1, 0, 'r'}, {"refusals", 0, 0, 'x'},
   {"status", 1, 0, 'S'}, {0}};
 
@@ -72,6 +74,7 @@ static void parse(int count, char** arguments, struct load* load, struct options
       case 'D': options->collect.events.days = atoi(optarg); break;
       case 'r': load->rate = atof(optarg); break;
       case 'x': load->may_refuse = true; break;
+      case 'E': options->events = strtoull(optarg, NULL, 10); break;
       case '4': options->collect.events.four_fields = true; break;
       case 'I': options->collect.events.by_id = true; break;
       default: usage("unknown option");
@@ -80,7 +83,6 @@ static void parse(int count, char** arguments, struct load* load, struct options
   if (load->port <= 0 || load->port > 65535 || !load->path) usage("--port and --path are needed");
   if (load->connections < 1 || load->connections > 1024) usage("--connections: 1-1024");
   if (load->lanes < 1 || load->lanes > lanes_max) usage("--lanes: 1-1024");
-  if (load->calls_max == 0 && options->seconds <= 0) usage("--calls or --seconds is needed");
 }
 
 // Before the latencies are sorted.
@@ -98,12 +100,14 @@ static void print_slices(struct load* load) {
 }
 
 int main(int count, char** arguments) {
-  if (count < 2) usage("echo, stream, count, replay or collect");
+  if (count < 2) usage("echo, stream, count, replay, collect or history");
   signal(SIGPIPE, SIG_IGN);
   const char* mode = arguments[1];
   struct options options = {.bytes = 100, .collect.events = {.batch_events = 20, .users = 10000, .run = "load"}};
   struct load load = {.host = "127.0.0.1", .connections = 10, .lanes = 100};
   parse(count - 1, arguments + 1, &load, &options);
+  struct history* history = NULL;
+  if (load.calls_max == 0 && options.seconds <= 0 && strcmp(mode, "history") != 0) usage("--calls or --seconds is needed");
   load.latencies.cap = load.calls_max && load.calls_max < latencies_max ? load.calls_max : latencies_max;
   load.latencies.values = malloc(load.latencies.cap * sizeof(float));
   load.refusal_latencies.cap = load.latencies.cap;
@@ -133,8 +137,14 @@ int main(int count, char** arguments) {
     if (options.collect.events.days < 0 || options.collect.events.days > 3650) usage("--days: 0-3650");
     if (options.collect.events.days > 0 && !load.calls_max) usage("--days needs --calls");
     collect_workload(&load, options.collect);
+  } else if (strcmp(mode, "history") == 0) {
+    if (!options.collect.app) usage("--app is needed");
+    if (options.collect.events.users < 1 || options.collect.events.days < 1 || options.collect.events.days > 366)
+      usage("history: --users from 1 on, --days 1-366");
+    history = history_workload(&load, options.collect.app, (struct history_options){
+      options.collect.events.users, options.collect.events.days, options.events});
   } else {
-    usage("echo, stream, count, replay or collect");
+    usage("echo, stream, count, replay, collect or history");
   }
   if (load.calls_max == 0) load.calls_max = UINT64_MAX;
   load.deadline_ns = options.seconds > 0 ? monotonic_ns() + (uint64_t)(options.seconds * 1e9) : UINT64_MAX;
@@ -151,6 +161,8 @@ int main(int count, char** arguments) {
          latency_percentile(&load.latencies, 0.999), (unsigned long long)workload_checksum());
   if (strcmp(mode, "collect") == 0)
     printf("users %llu\n", (unsigned long long)collect_devices_used(&load));
+  if (history)
+    printf("events %llu\nopens %llu\n", (unsigned long long)history->event_cnt, (unsigned long long)history->open_cnt);
   if (load.bad > 0) fprintf(stderr, "load: %llu of %llu answers were wrong; first: %s\n", (unsigned long long)load.bad,
                             (unsigned long long)load.done, load.first_failure);
   return load.bad == 0 && load.done > 0 ? 0 : 1;

@@ -4,6 +4,7 @@
 
 #include "events.h"
 #include "h2.h"
+#include "history.h"
 
 // Messages of `bytes` random bytes that begin with the call's number; each answer must be the very same bytes.
 void echo_workload(struct load* load, size_t bytes);
@@ -28,6 +29,10 @@ void collect_workload(struct load* load, struct collect_options options);
 
 // How many devices, each a user of its own, have sent a batch.
 uint64_t collect_devices_used(const struct load* load);
+
+// A history, one open to a batch, in the order in which the opens begin; an import, for it is older than events may be late.
+// Every answer must accept the whole batch.
+struct history* history_workload(struct load* load, const char* app, struct history_options options);
 
 // What was answered, folded into 64 bits independently of the order.
 uint64_t workload_checksum(void);

@@ -10,7 +10,7 @@ import grpc
 
 from footfall_tests.suite import Messages
 
-from . import connections, counted, dedup, ingest, overload, rpc, services, soak
+from . import connections, counted, dedup, ingest, olap, overload, rpc, services, soak
 from .client import Wrong
 
 RUNS = {
@@ -18,7 +18,7 @@ RUNS = {
     "profile": services.profile, "memory": services.memory, "connections": connections.run,
 }
 # Not a part of `all`: they have their own length or their own tools.
-ALONE = {"overload": overload.run, "dedup": dedup.run, "counted": counted.run, "soak": soak.run}
+ALONE = {"overload": overload.run, "dedup": dedup.run, "counted": counted.run, "olap": olap.olap, "catchup": olap.catchup, "soak": soak.run}
 
 
 class World:

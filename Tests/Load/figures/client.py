@@ -35,14 +35,14 @@ def median(values):
     return statistics.median(values)
 
 
-def load(mode, port, path, *arguments, token=None, pinned=True):
+def load(mode, port, path, *arguments, token=None, pinned=True, timeout=900):
     """One run of the load client; what it prints, by name. Raises Wrong where an answer was not right."""
     command = [str(PROGRAMS / "client"), mode, "--port", str(port), "--path", path] + [str(one) for one in arguments]
     if token:
         command += ["--token", token]
     if pinned:
         command = ["taskset", "-c", CLIENT_CPU] + command
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     if result.returncode != 0:
         raise Wrong(f"{' '.join(command[:6])}: status {result.returncode}: {result.stderr.strip()} {result.stdout.strip()}")
     values = {}

@@ -28,13 +28,16 @@ class Running:
 
     def __enter__(self):
         try:
-            self.suite.start(self.services)
-            self.suite.create_app(APP)
-            self.token = self.suite.create_token(SCOPES, APP)
+            self.begin()
         except BaseException:
             self.suite.stop(self.world.keep)
             raise
         return self
+
+    def begin(self):
+        self.suite.start(self.services)
+        self.suite.create_app(APP)
+        self.token = self.suite.create_token(SCOPES, APP)
 
     def __exit__(self, *_):
         self.suite.stop(self.world.keep)
