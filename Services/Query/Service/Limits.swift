@@ -8,6 +8,11 @@ enum Limits {
   static let windowMillisecondsMax: Int64 = 3_660 * 86_400_000
   static let windowMillisecondsDefault: Int64 = 86_400_000
   static let labelBytesMax = 256
+  /// Users of a block of a funnel, the part that one thread does at a time: their state stays in a core's cache.
+  static let funnelBlockUsersMax = 1 << 14
+  /// Bytes of the days that a funnel holds at once, and of the states of users that wait for the next days.
+  static let funnelHeldDaysBytesMax = 128 << 20
+  static let funnelStateBytesMax = 64 << 20
   static let filterDepthMax = 8
   static let filterConditionsMax = 64
   static let filterGroupMax = 64

@@ -10,6 +10,18 @@ struct BreakdownKey: Hashable, Sendable {
   static let missing = BreakdownKey(kind: .missing, bits: 0)
 }
 
+/// The numbers of the values of a day's rows.
+struct RowLabels: Sendable {
+  /// By number of a context, else by row.
+  let byContext: Bool
+  let numbers: [Int32]
+
+  var byteCount: Int { numbers.count * 4 }
+
+  @inline(__always)
+  func number(_ row: Int, context: UInt32) -> Int32 { numbers[byContext ? Int(context) : row] }
+}
+
 /// A breakdown made ready for an app: gives each row of a day the number of its value.
 final class Breakdown {
   /// Distinct values in first-seen order.
@@ -19,6 +31,8 @@ final class Breakdown {
   private let app: AppState
   /// The texts of a source field, by the bits of their keys.
   private var sourceTexts: [String] = []
+  /// Of a column of contexts: by word, the number of its value; -1: not yet met.
+  private var wordNumbers: [Int32] = []
 
   var fieldCodes: Set<UInt32> { source.fieldCodes }
 
@@ -48,6 +62,30 @@ final class Breakdown {
     return result
   }
 
+  /// The same, by context where the field is one of contexts: for scans that need the values of few rows.
+  func labels(_ day: DayColumns) throws(QueryError) -> RowLabels {
+    if case .context(let position, let type) = source {
+      return RowLabels(byContext: true, numbers: contexts(day, position, type))
+    }
+    return RowLabels(byContext: false, numbers: try values(day))
+  }
+
+  private func contexts(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [Int32] {
+    let kind: BreakdownKey.Kind = type == .text ? .text : .integer
+    return stride(from: position, to: day.contextWords.count, by: ContextColumns.count).map { index in
+      let word = day.contextWords[index]
+      guard word < Limits.breakdownValuesMax else {
+        return number(BreakdownKey(kind: kind, bits: UInt64(word)))
+      }
+      while wordNumbers.count <= Int(word) { wordNumbers.append(-1) }
+      if wordNumbers[Int(word)] < 0 {
+        wordNumbers[Int(word)] = number(
+          word == 0 ? .missing : BreakdownKey(kind: kind, bits: UInt64(word)))
+      }
+      return wordNumbers[Int(word)]
+    }
+  }
+
   private func numbers(_ day: DayColumns) -> [Int32] {
     switch source {
     case .event: return codes(day.event)
@@ -59,12 +97,7 @@ final class Breakdown {
         return number(BreakdownKey(kind: .text, bits: channel))
       }
     case .context(let position, let type):
-      let column = stride(from: position, to: day.contextWords.count, by: ContextColumns.count)
-      let perContext = column.map { index in
-        let word = day.contextWords[index]
-        let kind: BreakdownKey.Kind = type == .text ? .text : .integer
-        return number(word == 0 ? .missing : BreakdownKey(kind: kind, bits: UInt64(word)))
-      }
+      let perContext = contexts(day, position, type)
       return day.context.map { perContext[Int($0)] }
     case .source(let column):
       let perContext = column.values(day).map { number(sourceKey($0)) }

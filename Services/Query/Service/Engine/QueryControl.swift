@@ -6,7 +6,7 @@ package final class QueryControl: Sendable {
   private let deadline: Deadline?
   private let cancelled = Atomic<Bool>(false)
   private let bytes = Atomic<Int>(0)
-  private let bytesMax: Int
+  let bytesMax: Int
   /// What the query did, where somebody asked for that.
   let profile: QueryProfile?
 

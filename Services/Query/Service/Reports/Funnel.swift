@@ -1,51 +1,10 @@
 import Events
 
-/// How many users come how far along some steps, in order, within a window? (SEMANTICS 6)
-package struct FunnelQuery: Sendable {
-  package struct Step: Sendable {
-    /// Any of these does the step.
-    package var events: [String]
-    package var filter: FilterTree?
-    /// Empty: the first event's name.
-    package var label: String
-
-    package init(_ events: [String], filter: FilterTree? = nil, label: String = "") {
-      self.events = events
-      self.filter = filter
-      self.label = label
-    }
-  }
-
-  package var appID: String
-  /// Local days in which step 1 must happen.
-  package var days: ClosedRange<Int>
-  package var steps: [Step]
-  /// From step 1 to any later step at most, included. nil: any later time within the range.
-  package var windowMilliseconds: Int64?
-  /// A field of the event of step 1.
-  package var breakdown: String?
-  package var breakdownLimit: Int
-  package var traffic: TrafficChoice
-
-  package init(
-    appID: String, days: ClosedRange<Int>, steps: [Step], windowMilliseconds: Int64?,
-    breakdown: String? = nil, breakdownLimit: Int? = nil, traffic: TrafficChoice = TrafficChoice()
-  ) {
-    self.appID = appID
-    self.days = days
-    self.steps = steps
-    self.windowMilliseconds = windowMilliseconds
-    self.breakdown = breakdown
-    self.breakdownLimit = breakdownLimit ?? Limits.breakdownLimitDefault
-    self.traffic = traffic
-  }
-}
-
 /// How many came to a step, and how long they took.
 package struct FunnelStepResult: Sendable, Equatable {
   package let label: String
   package let users: UInt64
-  /// Users of the step before; of the first step its own.
+  /// Users of the step before, the nearest that no chain leaves out; of the first step its own.
   package let previousUsers: UInt64
   package let firstUsers: UInt64
   package let fromPrevious: DurationSummary
@@ -58,33 +17,6 @@ package struct FunnelStepResult: Sendable, Equatable {
 
   private static func share(_ part: UInt64, _ whole: UInt64) -> Double {
     whole == 0 ? 0 : Double(part) / Double(whole)
-  }
-}
-
-/// Durations in ms; all 0 where there are none.
-package struct DurationSummary: Sendable, Equatable {
-  package var mean: Double = 0
-  package var median: Double = 0
-  package var p90: Double = 0
-
-  package init() {}
-
-  /// Quantiles are interpolated linearly between the two nearest ranks (Hyndman and Fan, type 7): the median of two
-  /// values is their mean.
-  package init(_ durations: [Int64]) {
-    guard !durations.isEmpty else { return }
-    let sorted = durations.sorted()
-    mean = Double(sorted.reduce(0, +)) / Double(sorted.count)
-    median = Self.quantile(0.5, sorted)
-    p90 = Self.quantile(0.9, sorted)
-  }
-
-  private static func quantile(_ share: Double, _ sorted: [Int64]) -> Double {
-    let position = share * Double(sorted.count - 1)
-    let low = Int(position)
-    let high = min(low + 1, sorted.count - 1)
-    let part = position - Double(low)
-    return Double(sorted[low]) + part * Double(sorted[high] - sorted[low])
   }
 }
 
@@ -108,12 +40,13 @@ extension QueryEngine {
 }
 
 /// Validates, plans and runs one funnel.
-private struct FunnelRun {
+struct FunnelRun {
   let query: FunnelQuery
   let control: QueryControl
   let snapshot: AppSnapshot
   let source: DaySource
   let matcher: StepMatcher
+  let scope: FilterProgram?
   let breakdown: Breakdown?
 
   init(_ query: FunnelQuery, engine: QueryEngine, control: QueryControl) throws {
@@ -122,10 +55,11 @@ private struct FunnelRun {
     self.control = control
     snapshot = try engine.snapshot(query.appID)
     matcher = try StepMatcher(query.steps, in: snapshot)
+    scope = try query.filter.map { [snapshot] in try FilterProgram($0, in: snapshot) }
     breakdown = try query.breakdown.map { [snapshot] in try Breakdown($0, in: snapshot) }
+    let fields = matcher.fieldCodes.union(breakdown?.fieldCodes ?? [])
     source = try DaySource(
-      snapshot, engine: engine, fields: matcher.fieldCodes.union(breakdown?.fieldCodes ?? []),
-      control: control)
+      snapshot, engine: engine, fields: fields.union(scope?.fieldCodes ?? []), control: control)
   }
 
   private static func check(_ query: FunnelQuery) throws(QueryError) {
@@ -147,54 +81,119 @@ private struct FunnelRun {
   }
 
   func answer() throws -> FunnelAnswer {
-    let scan = FunnelScan(
-      source: source, matcher: matcher, breakdown: breakdown, days: query.days,
-      windowMilliseconds: query.windowMilliseconds, traffic: query.traffic, control: control)
-    let outcome = try scan.run()
+    let (outcomes, tally) = try outcomes(query.days)
     let end = snapshot.calendar.range(ofDays: query.days).upperBound
-    return FunnelAnswer(
-      steps: results(outcome.users), breakdown: groups(outcome.users),
-      info: AnswerInfo(
-        snapshot, outcome.tally, isComplete: end <= snapshot.position.receivedMilliseconds))
+    return try control.operation("summarise") {
+      FunnelAnswer(
+        steps: try results(outcomes, FunnelGroups())[0], breakdown: try breakdown(outcomes),
+        info: AnswerInfo(
+          snapshot, tally, isComplete: end <= snapshot.position.receivedMilliseconds))
+    }
   }
 
-  private var labels: [String] {
-    query.steps.map { $0.label.isEmpty ? $0.events.first ?? "" : $0.label }
+  // MARK: Scanning
+
+  /// The last day on which a step of a chain may happen that begins in a range.
+  private func lastDay(_ days: ClosedRange<Int>) -> Int {
+    guard let window = query.windowMilliseconds else { return days.upperBound }
+    let end = snapshot.calendar.range(ofDays: days).upperBound
+    return max(days.upperBound, snapshot.calendar.day(at: end - 1 + window))
   }
 
-  private func results(_ users: [FunnelUser]) -> [FunnelStepResult] {
-    let counts = query.steps.indices.map { step in
-      UInt64(users.count { $0.times.count > step })
+  private func outcomes(
+    _ days: ClosedRange<Int>
+  ) throws -> (outcomes: [FunnelOutcomes], tally: EventTally) {
+    let numbers = source.days(in: days.lowerBound..<lastDay(days) + 1)
+    return try control.operation(
+      "scan", "\(query.steps.count) steps over \(numbers.count) days",
+      rows: numbers.reduce(0) { $0 + source.rowCount($1) }
+    ) {
+      var tally = EventTally()
+      let scan = FunnelScan<PlainFunnelState>(
+        plan: plan, days: numbers, userCount: snapshot.userCount, control: control)
+      let found = try scan.run { try load($0, days, &tally) }
+      tally.add(flagCounts: found.flagCounts, query.traffic)
+      return (found.parts, tally)
     }
-    return query.steps.indices.map { step in
-      let reached = users.filter { $0.times.count > step }.map(\.times)
-      let before = max(step - 1, 0)
-      return FunnelStepResult(
-        label: labels[step], users: counts[step], previousUsers: counts[before],
-        firstUsers: counts[0],
-        fromPrevious: step == 0 ? .init() : .init(reached.map { $0[step] - $0[step - 1] }),
-        fromFirst: step == 0 ? .init() : .init(reached.map { $0[step] - $0[0] }))
+  }
+
+  private var plan: FunnelPlan {
+    FunnelPlan(
+      stepCount: matcher.count, windowMilliseconds: query.windowMilliseconds ?? FunnelPlan.noWindow,
+      stepMasks: matcher.masks, isWanted: matcher.masks.map { $0 == 0 ? 0 : 1 },
+      counted: query.traffic.countedByFlags.map { $0 ? 1 : 0 }, countsFlags: scope == nil)
+  }
+
+  /// Reads a day and decides what filters and fields say of its rows.
+  private func load(
+    _ number: Int32, _ days: ClosedRange<Int>, _ tally: inout EventTally
+  ) throws -> FunnelDay {
+    let day = try source.load(number)
+    let isInRange = days.contains(Int(number))
+    let mask = scope?.mask(day)
+    if let mask, isInRange { tally.add(day, query.traffic, mask: mask) }
+    return FunnelDay(
+      day: day, isInRange: isInRange, stepFilters: matcher.filters(day), scope: mask,
+      labels: try breakdown?.labels(day))
+  }
+
+  // MARK: Adding up
+
+  private func results(
+    _ outcomes: [FunnelOutcomes], _ groups: FunnelGroups
+  ) throws -> [[FunnelStepResult]] {
+    let threads = Limits.threadsDefault
+    let previous = query.previousSteps
+    let steps = query.steps.count
+    let totals = try Blocks.map(threads, threads: threads) { thread in
+      var totals = FunnelTotals(groups: groups.count, steps: steps)
+      for part in stride(from: thread, to: outcomes.count, by: threads) {
+        totals.add(outcomes[part], previous: previous, groupOf: groups.groupOf)
+      }
+      return totals
     }
+    return try FunnelTotals.results(
+      totals, groups: groups.count, labels: query.labels, previous: previous, threads: threads)
   }
 
   /// Each user is in one group: that of the chain that reaches furthest.
-  private func groups(_ users: [FunnelUser]) -> [FunnelBreakdown] {
+  private func breakdown(_ outcomes: [FunnelOutcomes]) throws -> [FunnelBreakdown] {
     guard let breakdown else { return [] }
-    let byValue = Dictionary(grouping: users, by: \.value)
-    let values = Dictionary(uniqueKeysWithValues: byValue.keys.map { ($0, breakdown.value($0)) })
-    let ranked = byValue.keys.sorted { a, b in
-      let (countA, countB) = (byValue[a]?.count ?? 0, byValue[b]?.count ?? 0)
-      if countA != countB { return countA > countB }
-      return FieldValue.isBefore(values[a] ?? nil, values[b] ?? nil)
+    let groups = FunnelGroups(outcomes, breakdown, limit: query.breakdownLimit)
+    let results = try results(outcomes, groups)
+    return (0..<groups.count).map { group in
+      let isOther = group == groups.values.count
+      return FunnelBreakdown(
+        value: isOther ? nil : groups.values[group], isOther: isOther, steps: results[group])
     }
-    var groups = ranked.prefix(query.breakdownLimit).map { value in
-      FunnelBreakdown(
-        value: values[value] ?? nil, isOther: false, steps: results(byValue[value] ?? []))
+  }
+}
+
+/// The values of a breakdown that are given apart: those with the most users, ties by value. The rest is the last group.
+struct FunnelGroups: Sendable {
+  private(set) var values: [FieldValue?] = []
+  private(set) var count = 1
+  /// By number of a value.
+  private(set) var groupOf: [Int32] = []
+
+  /// One group of all.
+  init() {}
+
+  init(_ outcomes: [FunnelOutcomes], _ breakdown: Breakdown, limit: Int) {
+    var users = [Int](repeating: 0, count: breakdown.keys.count)
+    for part in outcomes {
+      for value in part.values { users[Int(value)] += 1 }
     }
-    let rest = ranked.dropFirst(query.breakdownLimit).flatMap { byValue[$0] ?? [] }
-    if !rest.isEmpty {
-      groups.append(FunnelBreakdown(value: nil, isOther: true, steps: results(rest)))
+    let seen = users.indices.filter { users[$0] > 0 }
+    let valueOf = Dictionary(uniqueKeysWithValues: seen.map { ($0, breakdown.value(Int32($0))) })
+    let ranked = seen.sorted { a, b in
+      if users[a] != users[b] { return users[a] > users[b] }
+      return FieldValue.isBefore(valueOf[a] ?? nil, valueOf[b] ?? nil)
     }
-    return groups
+    let chosen = ranked.prefix(limit)
+    values = chosen.map { valueOf[$0] ?? nil }
+    count = min(ranked.count, limit + 1)
+    groupOf = Array(repeating: Int32(chosen.count), count: users.count)
+    for (group, value) in chosen.enumerated() { groupOf[value] = Int32(group) }
   }
 }

@@ -48,11 +48,19 @@ struct EventTally: Sendable, Equatable {
   ///   - mask: 1 for each row that matches the filter; nil: no filter.
   mutating func add(_ day: DayColumns, _ choice: TrafficChoice, mask: [UInt8]?) {
     var byFlags = [Int](repeating: 0, count: 256)
+    day.withPointers { $0.countFlags(0..<day.count, into: &byFlags) }
+    guard let mask else { return add(flagCounts: byFlags, choice) }
     var unmatched = [Int](repeating: 0, count: 256)
-    for (row, flags) in day.flags.enumerated() {
-      byFlags[Int(flags)] += 1
-      if let mask, mask[row] == 0 { unmatched[Int(flags)] += 1 }
-    }
+    for (row, flags) in day.flags.enumerated() where mask[row] == 0 { unmatched[Int(flags)] += 1 }
+    add(flagCounts: byFlags, unmatched: unmatched, choice)
+  }
+
+  /// - Parameter byFlags: how many events have which flags.
+  mutating func add(flagCounts byFlags: [Int], _ choice: TrafficChoice) {
+    add(flagCounts: byFlags, unmatched: Array(repeating: 0, count: 256), choice)
+  }
+
+  private mutating func add(flagCounts byFlags: [Int], unmatched: [Int], _ choice: TrafficChoice) {
     for flags in 0..<256 where byFlags[flags] > 0 {
       let traffic = RowFlags(rawValue: UInt8(flags)).traffic
       if let reason = choice.exclusion(traffic) {

@@ -1,0 +1,72 @@
+/// The columns of a day for loops over rows that must not check, count references or allocate.
+struct DayPointers {
+  let users: UnsafeBufferPointer<UInt32>
+  let userEnds: UnsafeBufferPointer<UInt32>
+  let time: UnsafeBufferPointer<UInt32>
+  let event: UnsafeBufferPointer<UInt32>
+  let page: UnsafeBufferPointer<UInt32>
+  let context: UnsafeBufferPointer<UInt32>
+  let flags: UnsafeBufferPointer<UInt8>
+
+  /// The rows whose event is wanted, in order.
+  ///
+  /// - Parameters:
+  ///   - wanted: by code of an event, 1 or 0.
+  ///   - found: as long as the range at least.
+  /// - Returns: how many there are.
+  func rows(_ range: Range<Int>, wanted: [UInt8], into found: inout [UInt32]) -> Int {
+    precondition(found.count >= range.count)
+    return wanted.withUnsafeBufferPointer { wanted in
+      found.withUnsafeMutableBufferPointer { found in
+        var count = 0
+        // Without a branch: which event comes next cannot be predicted.
+        for row in range {
+          found[count] = UInt32(truncatingIfNeeded: row)
+          count &+= Int(wanted[Int(event[row])])
+        }
+        return count
+      }
+    }
+  }
+
+  /// Adds the rows of a range up by their flags. Most are equal to their neighbours: eight are compared at a time.
+  func countFlags(_ range: Range<Int>, into counts: inout [Int]) {
+    precondition(counts.count == 256)
+    var row = range.lowerBound
+    let raw = UnsafeRawBufferPointer(flags)
+    while row + 8 <= range.upperBound {
+      let eight = raw.loadUnaligned(fromByteOffset: row, as: UInt64.self)
+      let first = UInt8(truncatingIfNeeded: eight)
+      if eight == UInt64(first) &* 0x0101_0101_0101_0101 {
+        counts[Int(first)] &+= 8
+      } else {
+        for next in row..<row + 8 { counts[Int(flags[next])] &+= 1 }
+      }
+      row += 8
+    }
+    for next in row..<range.upperBound { counts[Int(flags[next])] &+= 1 }
+  }
+}
+
+extension DayColumns {
+  func withPointers<Result>(_ body: (DayPointers) throws -> Result) rethrows -> Result {
+    try users.withUnsafeBufferPointer { users in
+      try userEnds.withUnsafeBufferPointer { userEnds in
+        try time.withUnsafeBufferPointer { time in
+          try event.withUnsafeBufferPointer { event in
+            try page.withUnsafeBufferPointer { page in
+              try context.withUnsafeBufferPointer { context in
+                try flags.withUnsafeBufferPointer { flags in
+                  try body(
+                    DayPointers(
+                      users: users, userEnds: userEnds, time: time, event: event, page: page,
+                      context: context, flags: flags))
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}

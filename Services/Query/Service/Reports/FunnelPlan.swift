@@ -1,0 +1,110 @@
+import Events
+import Synchronization
+
+/// What a funnel's threads share: the question as tables.
+struct FunnelPlan: Sendable {
+  /// Longer than any two times are apart.
+  static let noWindow = Int64.max / 4
+  /// A time so early that everything is later than it by more than any window.
+  static let never = Int64.min / 2
+
+  let stepCount: Int
+  let windowMilliseconds: Int64
+  /// By code of an event: bit k for step k + 1.
+  let stepMasks: [UInt32]
+  /// By code of an event: 1 where a scan must look at it.
+  let isWanted: [UInt8]
+  /// By the flags of a row: 1 where it counts.
+  let counted: [UInt8]
+  /// Events that lie outside of the scope were already counted.
+  let countsFlags: Bool
+}
+
+/// A day made ready for a funnel: what filters and fields say is decided once, before threads share it.
+struct FunnelDay: Sendable {
+  let day: DayColumns
+  /// Step 1 may happen on it.
+  let isInRange: Bool
+  /// Of the steps that have one.
+  let stepFilters: [(step: UInt32, mask: [UInt8])]
+  let scope: [UInt8]?
+  let labels: RowLabels?
+
+  /// Bytes of memory, about.
+  var byteCount: Int {
+    day.byteCount + (stepFilters.count + (scope == nil ? 0 : 1)) * day.count
+      + (labels?.byteCount ?? 0)
+  }
+
+  /// The steps that a row may do, of those that its event may do.
+  @inline(__always)
+  func steps(_ mask: UInt32, _ row: Int) -> UInt32 {
+    if let scope, scope[row] == 0 { return 0 }
+    var mask = isInRange ? mask : mask & ~1
+    for filter in stepFilters where filter.mask[row] == 0 { mask &= ~(1 << filter.step) }
+    return mask
+  }
+}
+
+/// The steps of a funnel made ready for an app.
+struct StepMatcher {
+  private let filters: [(step: UInt32, program: FilterProgram)]
+  /// By code of an event; covers every event of the snapshot.
+  let masks: [UInt32]
+  let count: Int
+  let fieldCodes: Set<UInt32>
+
+  init(_ steps: [FunnelQuery.Step], in snapshot: AppSnapshot) throws(QueryError) {
+    var filters: [(step: UInt32, program: FilterProgram)] = []
+    var masks = EventCodes.table(in: snapshot)
+    var fields: Set<UInt32> = []
+    for (index, step) in steps.enumerated() {
+      let asked = "steps[\(index)]"
+      try EventCodes.check(step.events, asked: "\(asked).events")
+      try Self.check(label: step.label, asked: "\(asked).label")
+      if let tree = step.filter {
+        let filter = try FilterProgram(tree, in: snapshot, asked: "\(asked).filter")
+        fields.formUnion(filter.fieldCodes)
+        filters.append((UInt32(index), filter))
+      }
+      for code in EventCodes.of(step.events, in: snapshot) { masks[code] |= 1 << UInt32(index) }
+    }
+    self.filters = filters
+    self.masks = masks
+    count = steps.count
+    fieldCodes = fields
+  }
+
+  private static func check(label: String, asked: String) throws(QueryError) {
+    guard label.utf8.count <= Limits.labelBytesMax else {
+      throw .invalid(
+        asked, "has \(label.utf8.count) bytes, must have at most \(Limits.labelBytesMax)")
+    }
+  }
+
+  func filters(_ day: DayColumns) -> [(step: UInt32, mask: [UInt8])] {
+    filters.map { ($0.step, $0.program.mask(day)) }
+  }
+}
+
+/// Names of events as a question gives them, and their codes.
+enum EventCodes {
+  /// Zeros, one for each event that a snapshot may hold.
+  static func table(in snapshot: AppSnapshot) -> [UInt32] {
+    Array(repeating: 0, count: snapshot.app.tables.withLock { $0[.events].count })
+  }
+
+  static func check(_ events: [String], asked: String) throws(QueryError) {
+    guard (1...Limits.eventsPerStepMax).contains(events.count) else {
+      throw .invalid(asked, "\(events.count) given, must be 1-\(Limits.eventsPerStepMax)")
+    }
+    for event in events where EventName(event) == nil {
+      throw .invalid(asked, "\"\(event.prefix(64))\" is no name of an event")
+    }
+  }
+
+  /// Without those that never happened.
+  static func of(_ events: [String], in snapshot: AppSnapshot) -> [Int] {
+    events.compactMap { snapshot.app.code(.events, of: $0).map { Int($0) } }
+  }
+}
