@@ -18,7 +18,9 @@ enum Migrator {
       do {
         try connection.executeScript(migration.sql)
         try connection.executeScript("PRAGMA user_version = \(migration.number)")
+        CrashPoint.reached("migrate.written")
         try connection.executeScript("COMMIT")
+        CrashPoint.reached("migrate.committed")
       } catch {
         // The first error is the one to tell; SQLite rolls back by itself where this fails too.
         try? connection.executeScript("ROLLBACK")

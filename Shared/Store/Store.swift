@@ -127,6 +127,7 @@ package final class Store: Sendable {
   }
 
   private func commit(_ connection: StoreConnection) throws {
+    CrashPoint.reached("store.written")
     do throws(StoreError) {
       try connection.execute("COMMIT")
     } catch {
@@ -134,6 +135,7 @@ package final class Store: Sendable {
       if error.code != .diskFull { poison(error) }
       throw error
     }
+    CrashPoint.reached("store.committed")
     seal?.commit(frames: connection.walPageCount)
   }
 
@@ -228,8 +230,10 @@ package final class Store: Sendable {
     if pages < seen { seen = 0 }
     guard force || pages - seen >= checkpointPages else { return false }
     if truncate { seal?.release() }
+    CrashPoint.reached("checkpoint.begun")
     do throws(StoreError) {
       let isWhole = try connection.checkpoint(truncate: truncate)
+      CrashPoint.reached("checkpoint.done")
       checkpointedPages.store(connection.walPageCount, ordering: .relaxed)
       return isWhole
     } catch {

@@ -17,10 +17,14 @@ package enum QuerySettings {
     "cache-mib-max", default: Limits.cacheBytesDefault >> 20, in: 0...65_536, unit: "MiB",
     help: "Decoded days kept between queries; given back after 10 s without one.")
 
+  package static let sealRows = Setting<Int>.integer(
+    "seal-rows", default: Limits.sealRows, in: 1...Limits.unsealedRowsMax, unit: "events",
+    help: "Events of an app that are merged into its days together; fewer wait for others.")
+
   package static let all =
     IngestSource.settings + [
       threads.definition, waitingMax.definition, memoryMebibytesMax.definition,
-      cacheMebibytesMax.definition,
+      cacheMebibytesMax.definition, sealRows.definition,
     ]
 }
 
@@ -30,6 +34,7 @@ package struct QueryConfiguration: Sendable {
   package var waitingQueriesMax = Limits.waitingQueriesMax
   package var queryBytesMax = Limits.queryBytesMax
   package var cacheBytesMax = Limits.cacheBytesDefault
+  package var sealRows = Limits.sealRows
 
   package init() {}
 
@@ -38,6 +43,7 @@ package struct QueryConfiguration: Sendable {
     waitingQueriesMax = settings[QuerySettings.waitingMax]
     queryBytesMax = settings[QuerySettings.memoryMebibytesMax] << 20
     cacheBytesMax = settings[QuerySettings.cacheMebibytesMax] << 20
+    sealRows = settings[QuerySettings.sealRows]
   }
 
   /// How the store is opened: a lost commit comes again from the log, so nothing waits for the disk.

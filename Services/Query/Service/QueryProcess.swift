@@ -21,7 +21,8 @@ package enum QueryProcess {
       subscriber: "query", transport: source, store: store, directory: directory,
       consumer: QueryConsumer(engine: engine), logger: context.logger)
     let runner = ReportRunner(engine: engine, configuration: configuration)
-    let service = QueryService(runner: runner, status: { follower.status })
+    let service = QueryService(
+      runner: runner, sealRows: configuration.sealRows, status: { follower.status })
     register(engine, follower, context.metrics)
     return ServiceParts(
       handlers: [service],

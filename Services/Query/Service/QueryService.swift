@@ -11,15 +11,18 @@ package final class QueryService: QueryHandlers {
 
   private let runner: ReportRunner
   private let status: @Sendable () -> ProtoConsumerStatus
+  private let sealRows: Int
   private let mergeQueue = DispatchQueue(label: "footfall.merge")
 
   /// - Parameters:
+  ///   - sealRows: so many unsealed rows of an app are merged into its days.
   ///   - status: how far the log has been applied.
   package init(
-    runner: ReportRunner,
+    runner: ReportRunner, sealRows: Int? = nil,
     status: @escaping @Sendable () -> ProtoConsumerStatus
   ) {
     self.runner = runner
+    self.sealRows = sealRows ?? Limits.sealRows
     self.status = status
   }
 
@@ -56,8 +59,8 @@ package final class QueryService: QueryHandlers {
 
   private func merge() async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-      mergeQueue.async { [runner] in
-        continuation.resume(with: Result { _ = try runner.engine.mergeIfDue() })
+      mergeQueue.async { [runner, sealRows] in
+        continuation.resume(with: Result { _ = try runner.engine.mergeIfDue(rows: sealRows) })
       }
     }
   }

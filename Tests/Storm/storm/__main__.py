@@ -9,7 +9,7 @@ import grpc
 
 from footfall_tests.suite import Messages, Suite
 
-from . import clock, disk_full, faults, flips, ingest_kill
+from . import clock, disk_full, faults, flips, ingest_kill, query_kill
 from .count import differences
 from .journal import Journal
 from .killer import Broken, Killer
@@ -94,7 +94,7 @@ def storm(messages, cycles, seed, keep):
     return good
 
 
-ALONE = {"ingest-kill": ingest_kill, "disk-full": disk_full, "faults": faults, "clock": clock, "flips": flips}
+ALONE = {"ingest-kill": ingest_kill, "query-kill": query_kill, "disk-full": disk_full, "faults": faults, "clock": clock, "flips": flips}
 
 
 def main():
@@ -123,7 +123,7 @@ def main():
 
 
 def alone(messages, options, seed):
-    """A storm over ingest alone: what is wrong."""
+    """A storm over one service: what is wrong."""
     try:
         return ALONE[options.what].run(messages, options, seed, percentile)
     except (Broken, AssertionError, RuntimeError, grpc.RpcError) as error:

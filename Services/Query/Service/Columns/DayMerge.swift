@@ -220,6 +220,16 @@ extension FieldColumn {
 }
 
 extension DayColumns {
+  /// As the day is stored: nothing of it depends on when its events came or were merged. Whether a scene was left out when
+  /// its event was received is no part of it, for whoever reads it sets that anew.
+  func canonical() -> DayColumns {
+    var result = self
+    if sequence.isEmpty { result.sequence = Array(repeating: 0, count: count) }
+    result.flags = flags.map { $0 & ~RowFlags.excludedScene }
+    result.exclusion = nil
+    return result
+  }
+
   /// The same day with each context once, in the order of first use, and without those that no row uses.
   func compacted() -> DayColumns {
     var set = ContextSet()

@@ -37,6 +37,9 @@ struct UserTimes: Sendable {
 
   mutating func clearDirty() { dirty = [] }
 
+  /// They could not be stored after all.
+  mutating func markDirty(_ keys: some Sequence<ChunkKey>) { dirty.formUnion(keys) }
+
   func chunk(_ key: ChunkKey) -> [Int64] { has(key) ? chunks[Int(key.traffic.rawValue)][key.index] : [] }
 
   /// Takes a chunk as it was stored.

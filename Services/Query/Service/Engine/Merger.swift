@@ -14,8 +14,10 @@ extension QueryEngine {
 
   private func mergeNow(_ least: Int) throws -> Int {
     var sealed = 0
-    for app in apps where app.tables.withLock({ $0.unsealedRows }) >= least {
-      sealed += try merge(app)
+    for app in apps {
+      let unsealed = app.tables.withLock { $0.unsealedRows }
+      if unsealed >= least { sealed += try merge(app) }
+      if unsealed == 0 { try storeRecountedTimes(app) }
     }
     try deleteRetired()
     return sealed
@@ -53,35 +55,55 @@ extension QueryEngine {
     let begin = work.calendar.start(ofDay: Int(day))
     var merge = DayMerge(
       sealed: old ?? DayColumns(day: day, beginMilliseconds: begin), parts: parts)
-    var columns = merge.merged().compacted()
-    if columns.sequence.isEmpty { columns.sequence = Array(repeating: 0, count: columns.count) }
+    let columns = merge.merged().compacted().canonical()
+    defer { CrashPoint.reached("merge.segmentWritten") }
     return try store.write { try SegmentTable.insert(columns, app: app.id, into: $0) }
   }
 
   private func putInForce(_ written: [Segment], _ work: MergeWork, _ app: AppState) throws {
-    // The log goes on meanwhile, and may change the table of scenes: what is written here is as of now, and the file says
-    // by which table it was made.
+    CrashPoint.reached("merge.beforeEnforce")
+    try storeTimes(app) { connection in
+      for segment in written {
+        try SegmentTable.enforce(segment, replacing: work.segments[segment.day], in: connection)
+      }
+      CrashPoint.reached("merge.inEnforce")
+      try EngineFile.deleteRowBlocks(app.id, upTo: work.lastBlock, in: connection)
+      try EngineFile.compactDictionaries(app.id, in: connection)
+      CrashPoint.reached("merge.rowBlocksDeleted")
+    }
+    CrashPoint.reached("merge.enforced")
+    app.tables.withLock { tables in
+      for segment in written { tables.segments[segment.day] = segment }
+      tables.frozen.removeFirst(work.buffers.count)
+    }
+    retire(written.compactMap { work.segments[$0.day] })
+  }
+
+  /// First active times that a changed table of scenes made anew, of an app whose rows are all sealed.
+  private func storeRecountedTimes(_ app: AppState) throws {
+    guard app.tables.withLock({ $0.storedExclusion != $0.exclusion }) else { return }
+    try storeTimes(app) { _ in }
+  }
+
+  /// Writes the first active times that changed, in one transaction with what else the caller writes. The log goes on
+  /// meanwhile, and may change the table of scenes: they are as of now, and the file says by which table they were made.
+  private func storeTimes(_ app: AppState, _ others: (StoreConnection) throws -> Void) throws {
     let (times, exclusion, stored) = app.tables.withLock { tables in
       let dirty = tables.times.dirty
       tables.times.clearDirty()
       let times = Dictionary(uniqueKeysWithValues: dirty.map { ($0, tables.times.chunk($0)) })
       return (times, tables.exclusion, tables.storedExclusion)
     }
-    try store.write { connection in
-      for segment in written {
-        try SegmentTable.enforce(segment, replacing: work.segments[segment.day], in: connection)
+    do {
+      try store.write { connection in
+        try others(connection)
+        try EngineFile.storeTimes(app.id, times, exclusion, replacing: stored, in: connection)
       }
-      try EngineFile.deleteRowBlocks(app.id, upTo: work.lastBlock, in: connection)
-      try EngineFile.storeTimes(
-        app.id, times, exclusion, replacing: stored, in: connection)
-      try EngineFile.compactDictionaries(app.id, in: connection)
+    } catch {
+      app.tables.withLock { $0.times.markDirty(times.keys) }
+      throw error
     }
-    app.tables.withLock { tables in
-      for segment in written { tables.segments[segment.day] = segment }
-      tables.frozen.removeFirst(work.buffers.count)
-      tables.storedExclusion = exclusion
-    }
-    retire(written.compactMap { work.segments[$0.day] })
+    app.tables.withLock { $0.storedExclusion = exclusion }
   }
 
   private func retire(_ segments: [Segment]) {
@@ -97,6 +119,7 @@ extension QueryEngine {
     guard !free.isEmpty else { return }
     try store.write { connection in
       for id in free { try SegmentTable.delete(id, in: connection) }
+      CrashPoint.reached("merge.retiredDeleted")
     }
     retired.withLock { list in list.removeAll { free.contains($0.id) } }
     for id in free { cache.remove(id) }

@@ -121,10 +121,12 @@ package final class QueryEngine: Sendable {
   package func willCommit(_ next: AppliedPosition, in connection: StoreConnection) throws {
     for app in apps { try app.tables.withLock { try EngineFile.storePending(app.id, &$0, in: connection) } }
     try EngineFile.storePosition(next, in: connection)
+    CrashPoint.reached("apply.written")
   }
 
   /// Makes the transaction's rows visible. Call it once the transaction is committed.
   package func didCommit(_ next: AppliedPosition) {
+    CrashPoint.reached("apply.committed")
     state.withLock { $0.newApps = [] }
     position.withLock { position in
       for app in apps { app.tables.withLock { $0.commitPending() } }
