@@ -8,6 +8,8 @@ enum Limits {
   static let windowMillisecondsMax: Int64 = 3_660 * 86_400_000
   static let windowMillisecondsDefault: Int64 = 86_400_000
   static let labelBytesMax = 256
+  static let funnelExclusionsMax = 10
+  static let heldFieldsMax = 3
   /// Users of a block of a funnel, the part that one thread does at a time: their state stays in a core's cache.
   static let funnelBlockUsersMax = 1 << 14
   /// Bytes of the days that a funnel holds at once, and of the states of users that wait for the next days.

@@ -11,14 +11,6 @@ extension ProtoGetTrendRequest: ReportRequest {
   }
 }
 
-extension ProtoGetFunnelRequest: ReportRequest {
-  func answer(
-    _ engine: QueryEngine, appID: String, control: QueryControl
-  ) throws -> ProtoGetFunnelResponse {
-    ProtoGetFunnelResponse(try engine.funnel(FunnelQuery(self, appID: appID), control: control))
-  }
-}
-
 extension TrendQuery {
   init(_ request: ProtoGetTrendRequest, appID: String) throws {
     self.init(
@@ -34,35 +26,11 @@ extension TrendQuery {
   }
 }
 
-extension FunnelQuery {
-  init(_ request: ProtoGetFunnelRequest, appID: String) throws {
-    guard request.windowMs >= 0 else {
-      throw QueryError.invalid("window_ms", "is \(request.windowMs), must be 0 or more")
-    }
-    let window = request.windowMs == 0 ? Limits.windowMillisecondsDefault : request.windowMs
-    self.init(
-      appID: appID, days: try DayRange(request.range, field: "range").days,
-      steps: try request.steps.enumerated().map { try Step($1, index: $0) },
-      windowMilliseconds: request.wholeRange ? nil : window,
-      breakdown: request.breakdown.isEmpty ? nil : request.breakdown,
-      breakdownLimit: try checkedBreakdownLimit(request.breakdownLimit),
-      traffic: try TrafficChoice(
-        request.releaseChannel, includesExcludedScenes: request.includeExcludedScenes))
-  }
-}
-
 func checkedBreakdownLimit(_ limit: UInt32) throws(QueryError) -> Int? {
   guard limit <= UInt32(Limits.breakdownLimitMax) else {
     throw .invalid("breakdown_limit", "is \(limit), must be 1-\(Limits.breakdownLimitMax)")
   }
   return limit == 0 ? nil : Int(limit)
-}
-
-extension FunnelQuery.Step {
-  init(_ step: ProtoFunnelStep, index: Int) throws {
-    let filter = step.hasFilter ? try FilterTree(step.filter, asked: "steps[\(index)].filter") : nil
-    self.init(step.events, filter: filter, label: step.label)
-  }
 }
 
 extension DayRange {
@@ -248,38 +216,5 @@ extension ProtoTrendMetrics {
     stayTimeSession = metrics.staySecondsPerSession
     visitDepth = metrics.visitDepth
     eventCnt = metrics.eventCount
-  }
-}
-
-extension ProtoGetFunnelResponse {
-  init(_ answer: FunnelAnswer) {
-    self.init()
-    steps = answer.steps.map(ProtoFunnelStepResult.init)
-    breakdown = answer.breakdown.map { group in
-      var proto = ProtoFunnelBreakdown()
-      if let value = group.value { proto.value = ProtoFieldValue(value) }
-      proto.other = group.isOther
-      proto.steps = group.steps.map(ProtoFunnelStepResult.init)
-      return proto
-    }
-    info = ProtoAnswerInfo(answer.info)
-  }
-}
-
-extension ProtoFunnelStepResult {
-  init(_ step: FunnelStepResult) {
-    self.init()
-    label = step.label
-    users = step.users
-    conversionFromPrevious = step.conversionFromPrevious
-    conversionFromFirst = step.conversionFromFirst
-    dropOffUsers = step.dropOffUsers
-    dropOffShare = step.dropOffShare
-    meanFromPreviousMs = step.fromPrevious.mean
-    medianFromPreviousMs = step.fromPrevious.median
-    p90FromPreviousMs = step.fromPrevious.p90
-    meanFromFirstMs = step.fromFirst.mean
-    medianFromFirstMs = step.fromFirst.median
-    p90FromFirstMs = step.fromFirst.p90
   }
 }

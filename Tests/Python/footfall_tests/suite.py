@@ -53,6 +53,7 @@ class Messages:
             "sources": "ingest.v1.sources",
             "profile": "profile.v1.profile",
             "query": "query.v1.query",
+            "paths": "query.v1.paths",
             "live": "live.v1.live",
             "log": "ingest.v1.log",
         }.items():

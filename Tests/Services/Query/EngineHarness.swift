@@ -169,6 +169,7 @@ final class EngineHarness {
       case ("platform", .text(let text)): context.platform = text
       case ("province", .text(let text)): context.province = text
       case ("campaign_source", .text(let text)): context.campaignSource = text
+      case ("share_id", .text(let text)): context.shareID = text
       case ("age", .integer(let number)): context.age = Int32(number)
       default: preconditionFailure("the harness knows no context field \(name)")
       }

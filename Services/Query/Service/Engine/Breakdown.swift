@@ -36,8 +36,10 @@ final class Breakdown {
 
   var fieldCodes: Set<UInt32> { source.fieldCodes }
 
-  init(_ field: String, in snapshot: AppSnapshot) throws(QueryError) {
-    source = try FieldSource(field, in: snapshot, asked: "breakdown")
+  init(
+    _ field: String, in snapshot: AppSnapshot, asked: String = "breakdown"
+  ) throws(QueryError) {
+    source = try FieldSource(field, in: snapshot, asked: asked)
     app = snapshot.app
   }
 

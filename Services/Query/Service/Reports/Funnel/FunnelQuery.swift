@@ -84,7 +84,10 @@ package struct FunnelQuery: Sendable {
     self.traffic = traffic
   }
 
-  /// Neither a user's own kind of order nor anything else that needs more than the latest step 1 per step.
+  /// A step is done by another user than the one before.
+  var isAcrossUsers: Bool { steps.contains { $0.isByInvitedUser } }
+
+  /// Nothing that needs more than the latest step 1 per step.
   var isPlain: Bool {
     order == .ordered && count == .users && exclusions.isEmpty && holdConstant.isEmpty
       && steps.allSatisfy { !$0.isOptional && !$0.isByInvitedUser }

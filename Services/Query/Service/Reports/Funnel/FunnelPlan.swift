@@ -16,8 +16,9 @@ struct FunnelPlan: Sendable {
   let isWanted: [UInt8]
   /// By the flags of a row: 1 where it counts.
   let counted: [UInt8]
-  /// Events that lie outside of the scope were already counted.
+  /// A scope counts what it leaves out by itself.
   let countsFlags: Bool
+  let chains: FunnelChainPlan
 }
 
 /// A day made ready for a funnel: what filters and fields say is decided once, before threads share it.
@@ -25,24 +26,49 @@ struct FunnelDay: Sendable {
   let day: DayColumns
   /// Step 1 may happen on it.
   let isInRange: Bool
+  /// The steps that may happen on it.
+  let allowed: UInt32
   /// Of the steps that have one.
   let stepFilters: [(step: UInt32, mask: [UInt8])]
+  let exclusionFilters: [(exclusion: UInt32, mask: [UInt8])]
   let scope: [UInt8]?
   let labels: RowLabels?
+  /// By row: the values that are held constant.
+  let keys: [Int32]?
+  let shares: ShareColumns?
 
   /// Bytes of memory, about.
   var byteCount: Int {
-    day.byteCount + (stepFilters.count + (scope == nil ? 0 : 1)) * day.count
-      + (labels?.byteCount ?? 0)
+    let masks = stepFilters.count + exclusionFilters.count + (scope == nil ? 0 : 1)
+    let words = (keys == nil ? 0 : 1) + (shares == nil ? 0 : 2)
+    return day.byteCount + (masks + words * 4) * day.count + (labels?.byteCount ?? 0)
   }
 
   /// The steps that a row may do, of those that its event may do.
   @inline(__always)
   func steps(_ mask: UInt32, _ row: Int) -> UInt32 {
     if let scope, scope[row] == 0 { return 0 }
-    var mask = isInRange ? mask : mask & ~1
+    var mask = mask & allowed
     for filter in stepFilters where filter.mask[row] == 0 { mask &= ~(1 << filter.step) }
     return mask
+  }
+}
+
+extension FunnelDay {
+  /// The states that an event cuts.
+  func cuts(_ event: Int, _ row: Int, _ chains: FunnelChainPlan) -> UInt32 {
+    var exclusions = chains.exclusionMasks[event]
+    if exclusions == 0 { return 0 }
+    for filter in exclusionFilters where filter.mask[row] == 0 {
+      exclusions &= ~(1 << filter.exclusion)
+    }
+    return chains.exclusionCuts.indices.reduce(0) {
+      exclusions & (1 << UInt32($1)) != 0 ? $0 | chains.exclusionCuts[$1] : $0
+    }
+  }
+
+  func share(_ row: Int) -> FunnelShare {
+    shares.map { FunnelShare(given: $0.given[row], cameBy: $0.cameBy[row]) } ?? FunnelShare()
   }
 }
 
