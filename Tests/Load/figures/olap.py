@@ -45,31 +45,35 @@ def metric(suite, name):
     return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
 
 
-def catch_up(running):
-    """Query from an empty store to the log's end: seconds from the start of the process, and its peak of memory."""
+def catch_up(running, marks=()):
+    """Query from an empty store to the log's end: seconds from the start of the process, its peak of memory, and both at the
+    offsets of `marks`."""
     suite = running.suite
     head = suite.head_offset()
     process = suite.processes["query"]
-    begin = time.monotonic()
+    begin, seen, marks = time.monotonic(), [], sorted(marks)
     process.start().wait_listening()
     # By its metrics: it knows the token for a call only once it has come to where the log has it.
-    while metric(suite, "footfall_consumer_next_offset") < head:
+    while (offset := metric(suite, "footfall_consumer_next_offset")) < head:
         check(process.running and time.monotonic() - begin < 7_200, f"query does not catch up:\n{process.log_tail()}")
+        while marks and offset >= marks[0]:
+            seen.append((marks.pop(0), time.monotonic() - begin, peak_memory(process)))
         time.sleep(0.05)
     seconds = time.monotonic() - begin
     last = -1
     while (rows := metric(suite, "footfall_query_unsealed_rows")) != last:
         last = rows
         time.sleep(0.5)
-    return {"seconds": seconds, "sealed_seconds": time.monotonic() - begin, "memory": peak_memory(process), "unsealed": last}
+    return {"seconds": seconds, "sealed_seconds": time.monotonic() - begin, "memory": peak_memory(process), "unsealed": last,
+            "marks": seen + [(one, seconds, peak_memory(process)) for one in marks]}
 
 
 class Folder:
     """Where the history's rows and the peers' tables lie: with FOOTFALL_OLAP_FOLDER they, and the log, are taken again."""
 
-    def __init__(self, world, users):
+    def __init__(self, world, users, kind="olap"):
         kept = os.environ.get("FOOTFALL_OLAP_FOLDER")
-        self.path = pathlib.Path(kept or world.folder) / f"olap-{users}"
+        self.path = pathlib.Path(kept or world.folder) / f"{kind}-{users}"
         self.path.mkdir(parents=True, exist_ok=True)
         self.is_kept = kept is not None
         self.users = users
@@ -281,18 +285,32 @@ def report_store(suite, events, followed, sizes, short):
 
 
 def catchup(world, short):
-    """Time and memory of catch-up by the size of the log."""
-    print("events      seconds  events/s  until sealed  peak MB", file=sys.stderr)
-    for millions in (0.2,) if short else [float(one) for one in os.environ.get("FOOTFALL_CATCHUP_MILLIONS", "5 10 20 50").split()]:
-        events = int(millions * 1e6)
-        with Running(world, ["ingest"]) as running:
-            sent = collect_history(running, int(events / 21) + 1, events)
-            followed = catch_up(running)
-            rate = sent["events"] / followed["seconds"]
-            name = f"olap_catchup_{millions:g}m"
-            figure(f"{name}_events_per_second", round(rate), "1/s")
-            figure(f"{name}_memory_megabytes", followed["memory"] / 1e6, "MB")
-            figure(f"{name}_bytes_per_event", disk_bytes(running.suite.data, "query.sqlite") / sent["events"], "B")
-            print_checksum(name, f"{running.suite.head_offset()}-offsets-{sent['opens']:.0f}-opens")
-            print(f"{sent['events']:<11.0f} {followed['seconds']:<8.1f} {rate:<9.0f} {followed['sealed_seconds']:<13.1f} "
-                  f"{followed['memory'] / 1e6:.0f}", file=sys.stderr, flush=True)
+    """Time and memory of catch-up by how far it has come in one log, to 50 million events."""
+    millions = 0.2 if short else float(os.environ.get("FOOTFALL_CATCHUP_MILLIONS", "50"))
+    events = int(millions * 1e6)
+    folder = Folder(world, int(events / 21) + 1, "catchup")
+    with Kept(world, folder) as running:
+        if not running.has_log:
+            sent = collect_history(running, folder.users, events)
+            (folder.path / "events").write_text(f"{sent['events']:.0f}")
+            folder.note_log()
+        events = int((folder.path / "events").read_text())
+        followed = catch_up(running, [one * 1_000_000 for one in (5, 10, 20, 50, 100) if one * 1_000_000 < events])
+        print("events      seconds  events/s  peak MB", file=sys.stderr)
+        for offset, seconds, memory in followed["marks"] + [(events, followed["seconds"], followed["memory"])]:
+            print(f"{offset:<11} {seconds:<8.1f} {offset / seconds:<9.0f} {memory / 1e6:.0f}", file=sys.stderr)
+        rate = events / followed["seconds"]
+        figure(f"olap_catchup_{millions:g}m_events_per_second", round(rate), "1/s")
+        figure(f"olap_catchup_{millions:g}m_memory_megabytes", followed["memory"] / 1e6, "MB")
+        figure(f"olap_catchup_{millions:g}m_bytes_per_event", disk_bytes(running.suite.data, "query.sqlite") / events, "B")
+        users = running.suite.query(running.token).GetTrend(whole_history(running), timeout=120).points[0].metrics
+        check(users.event_cnt == events, f"{events} events in the log, query has {users.event_cnt}")
+        print_checksum(f"olap_catchup_{millions:g}m", f"{users.event_cnt}-events-{users.visit_uv}-users")
+        if not short:
+            goal("olap_catchup_events_per_second", rate, least=500_000)
+
+
+def whole_history(running):
+    m = running.world.messages
+    days = m.common.DateRange(begin_date="2026-05-01", end_date="2026-12-31")
+    return m.query.GetTrendRequest(app_id=APP, range=days, granularity=4)
