@@ -27,6 +27,25 @@ enum Limits {
   /// Different values that a breakdown may meet before it is refused.
   static let breakdownValuesMax = 1_000_000
 
+  /// Of an event analysis.
+  static let eventSeriesMax = 10
+  static let formulasMax = 10
+  static let formulaBytesMax = 256
+  static let groupFieldsMax = 3
+
+  /// Of a retention.
+  static let retentionKeysMax = 90
+  static let retentionKeyMax = 366
+
+  /// Of tiers, of stickiness and of repurchase.
+  static let activeDaysMax = 365
+  static let dormantDaysMax = 3_650
+  static let stickinessDaysMax = 366
+  static let gapClassesMax = 50
+
+  /// Names of `$performance` events in one report.
+  static let performanceMetricsMax = 100
+
   /// Bytes of scratch memory that one query may hold, by its own count.
   static let queryBytesMax = 256 << 20
   /// Bytes of decoded days kept between queries.
@@ -55,5 +74,7 @@ enum Limits {
     precondition(hotBufferRowsMax <= sealRows)
     precondition(funnelStepsMax <= 32, "a step is a bit of a 32-bit mask")
     precondition(breakdownLimitDefault <= breakdownLimitMax)
+    precondition(gapClassesMax < 64, "a class of gaps is a bit of a 64-bit mask")
+    precondition(eventSeriesMax <= 26, "a series without a name is a letter")
   }
 }

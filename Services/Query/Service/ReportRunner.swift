@@ -27,10 +27,13 @@ protocol UserListing: ReportRequest {
   ) throws -> UserList
 }
 
-struct UserList: Sendable {
+package struct UserList: Sendable {
   let users: [UInt32]
   let app: AppState
-  let info: AnswerInfo
+  package let info: AnswerInfo
+
+  /// In the order in which the app first saw them.
+  package var openIDs: [String] { app.texts(.users, users) }
 }
 
 /// An answer as rows for a spreadsheet.

@@ -67,4 +67,28 @@ struct UserSet {
       slots = []
     }
   }
+
+  /// The users in it, in no order.
+  func forEach(_ body: (UInt32) -> Void) {
+    for user in slots where user != 0 { body(user) }
+    for (index, word) in bits.enumerated() {
+      var rest = word
+      while rest != 0 {
+        body(UInt32(index * 64 + rest.trailingZeroBitCount))
+        rest &= rest - 1
+      }
+    }
+  }
+
+  /// The users in it, ascending.
+  var users: [UInt32] {
+    var users: [UInt32] = []
+    users.reserveCapacity(count)
+    forEach { users.append($0) }
+    return bits.isEmpty ? users.sorted() : users
+  }
+
+  mutating func formUnion(_ other: UserSet) {
+    if count == 0 { self = other } else { other.forEach { _ = insert($0) } }
+  }
 }

@@ -1,0 +1,278 @@
+/// Counts stretches of days, one at a time, on one thread.
+///
+/// `@unchecked Sendable`: a pool hands it from thread to thread under a lock; between, one thread alone holds it.
+final class EventWorker: @unchecked Sendable {
+  /// What a stretch counted: by slot and period of the stretch.
+  struct Part: Sendable {
+    var slotCount = 0
+    var measures: [Counts]
+    var tally = EventTally()
+  }
+
+  struct Counts: Sendable {
+    /// `slot * width + period`; shorter where nothing was met.
+    var events: [UInt64] = []
+    var users: [UInt32] = []
+    var fields: [[FieldCell]]
+
+    var byteCount: Int {
+      fields.reduce(events.count * 12) { sum, cells in
+        cells.reduce(sum) { $0 + $1.byteCount + MemoryLayout<FieldCell>.stride }
+      }
+    }
+  }
+
+  private let scan: EventScan
+  private let selectors: [EventSelector]
+  private let groups: GroupReader?
+  /// By measure and slot.
+  private var allUsers: [[UserSet]]
+  /// By measure and number of the group: events of groups that have no slot.
+  private(set) var eventsByGroup: [[UInt64]]
+  private var charged = 0
+
+  /// Per cell, one more than the position of the user who was met last in the day: rows go by user, so each user is met in
+  /// one piece.
+  private var lastUser: [[UInt32]]
+
+  init(_ scan: EventScan) throws {
+    self.scan = scan
+    let snapshot = scan.source.snapshot
+    selectors = try scan.measures.map { measure in
+      try EventSelector(
+        measure.choice, asked: measure.asked, filters: scan.filters,
+        drivers: measure.drivers, required: measure.required, traffic: scan.traffic, in: snapshot)
+    }
+    groups = scan.groups?.reader()
+    allUsers = scan.measures.map { _ in [] }
+    eventsByGroup = allUsers.map { _ in [] }
+    lastUser = scan.measures.map { _ in [] }
+  }
+
+  func allUsers(_ measure: Int) -> [UserSet] { allUsers[measure] }
+
+  func count(_ stretch: EventScan.Stretch) throws -> Part {
+    var part = Part(
+      measures: scan.measures.map { Counts(fields: $0.fields.map { _ in [] }) })
+    var periodUsers: [[UserSet]] = scan.measures.map { _ in [] }
+    for number in stretch.days {
+      let day = try scan.source.load(number)
+      let cells = CellOfTime(
+        day, end: scan.source.begin(of: number + 1), Array(scan.periods[stretch.periods]))
+      let selections = selectors.map { $0.select(day, explains: selectors.count > 1) }
+      part.tally.merge(tally(selections, day))
+      for (index, selection) in selections.enumerated() {
+        try count(
+          selection.rows, day, cells, index, stretch, &part, &periodUsers[index])
+      }
+      try scan.groups?.check()
+      try charge(periodUsers)
+    }
+    if stretch.days.count > 1 {
+      for index in part.measures.indices {
+        part.measures[index].users = periodUsers[index].map { UInt32($0.count) }
+      }
+    }
+    for measure in part.measures.indices {
+      for field in part.measures[measure].fields.indices {
+        for cell in part.measures[measure].fields[field].indices {
+          part.measures[measure].fields[field][cell].sample.settle()
+        }
+      }
+    }
+    try scan.control.charge(
+      part.measures.reduce(0) { $0 + $1.byteCount }, for: "the values of each group")
+    return part
+  }
+
+  /// Of several measures, a row that one of them counts is counted, whatever the others leave out.
+  private func tally(_ selections: [EventSelector.Selection], _ day: DayColumns) -> EventTally {
+    if selections.count == 1 { return selections[0].tally }
+    var tally = EventTally()
+    var isNoted = [Bool](repeating: false, count: day.count)
+    func note(_ rows: [UInt32], _ body: (UInt32) -> Void) {
+      for row in rows where !isNoted[Int(row)] {
+        isNoted[Int(row)] = true
+        body(row)
+      }
+    }
+    for selection in selections { note(selection.rows) { _ in tally.read += 1 } }
+    for selection in selections {
+      note(selection.looked) { _ in tally.excluded[.filter, default: 0] += 1 }
+      note(selection.uncounted) { row in
+        guard let reason = selectors[0].reason(day, row) else { return }
+        tally.excluded[reason, default: 0] += 1
+      }
+    }
+    return tally
+  }
+
+  private func charge(_ periodUsers: [[UserSet]]) throws {
+    var bytes = eventsByGroup.reduce(0) { $0 + $1.count * 8 }
+    for sets in allUsers + periodUsers { for set in sets { bytes += set.byteCount + 40 } }
+    try scan.control.charge(bytes - charged, for: "the users of each group")
+    charged = bytes
+  }
+
+  // MARK: One day
+
+  private func count(
+    _ rows: [UInt32], _ day: DayColumns, _ cells: CellOfTime, _ index: Int,
+    _ stretch: EventScan.Stretch, _ part: inout Part, _ periodUsers: inout [UserSet]
+  ) throws {
+    if rows.isEmpty { return }
+    var places = slots(rows, day, index)
+    let highest = places.max() ?? -1
+    if highest < 0 { return }
+    let slotCount = Int(highest) + 1
+    part.slotCount = max(part.slotCount, slotCount)
+    let width = stretch.periods.count
+    if !cells.isWholeDay { cells.spread(&places, rows, day, width: width) }
+    part.measures[index].grow(slotCount * width)
+    let isOneDay = stretch.days.count == 1
+    if scan.measures[index].countsUsers {
+      countWithUsers(rows, places, day, index, width, &part.measures[index], isOneDay, &periodUsers)
+    } else {
+      part.measures[index].addEvents(places)
+    }
+    for (field, measured) in scan.measures[index].fields.enumerated() {
+      part.measures[index].fields[field].withUnsafeMutableBufferPointer { fieldCells in
+        measured.values.forEach(rows, day) { position, kind, bits in
+          let place = Int(places[position])
+          if place >= 0 { fieldCells[place].add(kind, bits, measured.needs) }
+        }
+      }
+    }
+  }
+
+  /// The slot of each row, -1 where it has none; notes each group's events.
+  private func slots(_ rows: [UInt32], _ day: DayColumns, _ index: Int) -> [Int32] {
+    guard let groups else { return Array(repeating: 0, count: rows.count) }
+    var numbers = groups.read(rows, day)
+    if let byGroup = scan.slots.byGroup {
+      for place in numbers.indices {
+        let group = Int(numbers[place])
+        numbers[place] = group < byGroup.count ? byGroup[group] : scan.slots.rest
+      }
+      return numbers
+    }
+    guard let highest = numbers.max(), highest >= scan.slots.count else { return numbers }
+    eventsByGroup[index].grow(Int(highest) + 1)
+    for place in numbers.indices where numbers[place] >= scan.slots.count {
+      eventsByGroup[index][Int(numbers[place])] += 1
+      numbers[place] = scan.slots.rest
+    }
+    return numbers
+  }
+
+  private func countWithUsers(
+    _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ index: Int, _ width: Int,
+    _ counts: inout Counts, _ isOneDay: Bool, _ periodUsers: inout [UserSet]
+  ) {
+    let slotCount = counts.events.count / width
+    grow(&allUsers[index], slotCount)
+    if !isOneDay { grow(&periodUsers, slotCount) }
+    // Taken out, so that each is one buffer of its own in the loop.
+    var last = lastUser[index]
+    var events = counts.events
+    var users = counts.users
+    (lastUser[index], counts.events, counts.users) = ([], [], [])
+    last.removeAll(keepingCapacity: true)
+    last += repeatElement(0, count: events.count)
+    var met: [(place: UInt32, user: UInt32)] = []
+    rows.withUnsafeBufferPointer { rows in
+      places.withUnsafeBufferPointer { places in
+        last.withUnsafeMutableBufferPointer { last in
+          events.withUnsafeMutableBufferPointer { events in
+            users.withUnsafeMutableBufferPointer { users in
+              var position = 0
+              var end = day.userEnds[0]
+              for index in 0..<rows.count {
+                while end <= rows[index] {
+                  position += 1
+                  end = day.userEnds[position]
+                }
+                let place = Int(places[index])
+                if place < 0 { continue }
+                events[place] &+= 1
+                if last[place] != UInt32(position + 1) {
+                  last[place] = UInt32(position + 1)
+                  users[place] &+= 1
+                  met.append((UInt32(place), day.users[position]))
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+    (lastUser[index], counts.events, counts.users) = (last, events, users)
+    for (place, user) in met {
+      let slot = Int(place) / width
+      _ = allUsers[index][slot].insert(user)
+      if !isOneDay { _ = periodUsers[slot].insert(user) }
+    }
+  }
+
+  private func grow(_ sets: inout [UserSet], _ count: Int) {
+    while sets.count < count {
+      sets.append(UserSet(userCount: scan.source.snapshot.userCount))
+    }
+  }
+}
+
+extension EventWorker.Counts {
+  fileprivate mutating func grow(_ count: Int) {
+    let missing = count - events.count
+    if missing <= 0 { return }
+    events += repeatElement(0, count: missing)
+    users += repeatElement(0, count: missing)
+    for field in fields.indices { fields[field] += repeatElement(FieldCell(), count: missing) }
+  }
+
+  fileprivate mutating func addEvents(_ places: [Int32]) {
+    events.withUnsafeMutableBufferPointer { events in
+      for place in places where place >= 0 { events[Int(place)] &+= 1 }
+    }
+  }
+}
+
+extension Array where Element == UInt64 {
+  /// Makes it so long at least.
+  mutating func grow(_ count: Int) {
+    if count > self.count { self += repeatElement(0, count: count - self.count) }
+  }
+}
+
+/// Which of a stretch's periods a row belongs to.
+struct CellOfTime {
+  /// One period that holds the whole day.
+  let isWholeDay: Bool
+  /// By minute of the day, counted in elapsed time: the period, -1 outside of all.
+  private var byMinute: [Int32] = []
+
+  init(_ day: DayColumns, end: Int64, _ periods: [Period]) {
+    isWholeDay =
+      periods.count == 1 && periods[0].milliseconds.lowerBound <= day.beginMilliseconds
+      && end <= periods[0].milliseconds.upperBound
+    if isWholeDay { return }
+    let minutes = Int((end - day.beginMilliseconds + 59_999) / 60_000)
+    byMinute = Array(repeating: -1, count: minutes)
+    for (index, period) in periods.enumerated() {
+      // Periods begin on whole minutes: zones differ from UTC by such since long before there were mini programs.
+      let begin = Int(period.milliseconds.lowerBound - day.beginMilliseconds) / 60_000
+      let end = Int(period.milliseconds.upperBound - day.beginMilliseconds + 59_999) / 60_000
+      for minute in max(begin, 0)..<max(begin, 0, min(end, minutes)) {
+        byMinute[minute] = Int32(index)
+      }
+    }
+  }
+
+  /// Turns slots into cells: `slot * width + period`.
+  func spread(_ slots: inout [Int32], _ rows: [UInt32], _ day: DayColumns, width: Int) {
+    for index in slots.indices where slots[index] >= 0 {
+      let period = byMinute[Int(day.time[Int(rows[index])]) / 60_000]
+      slots[index] = period < 0 ? -1 : slots[index] * Int32(width) + period
+    }
+  }
+}
