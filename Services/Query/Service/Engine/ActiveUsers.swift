@@ -25,3 +25,16 @@ extension TrafficChoice {
     return (0...UInt8.max).map { counted[Int($0)] && !RowFlags(rawValue: $0).isPassive }
   }
 }
+
+extension DaySource {
+  /// The events of a range that count, and those that do not.
+  func tally(_ days: ClosedRange<Int>, _ traffic: TrafficChoice) throws -> EventTally {
+    let days = Array(self.days(in: days.lowerBound..<days.upperBound + 1))
+    let tallies = try Blocks.map(days.count, threads: Limits.threadsDefault) { index in
+      var tally = EventTally()
+      tally.add(try load(days[index]), traffic, mask: nil)
+      return tally
+    }
+    return tallies.reduce(into: EventTally()) { $0.merge($1) }
+  }
+}
