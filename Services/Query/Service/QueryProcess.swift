@@ -25,7 +25,10 @@ package enum QueryProcess {
       runner: runner, sealRows: configuration.sealRows, status: { follower.status })
     register(engine, follower, context.metrics)
     return ServiceParts(
-      handlers: [service],
+      handlers: [
+        service, EventAnalysisService(runner: runner), RetentionService(runner: runner),
+        UsersService(runner: runner), PerformanceService(runner: runner),
+      ],
       background: [
         .init("follow") { try await follower.run() }, .init("merge") { try await service.run() },
       ],

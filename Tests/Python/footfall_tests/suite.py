@@ -54,6 +54,10 @@ class Messages:
             "profile": "profile.v1.profile",
             "query": "query.v1.query",
             "paths": "query.v1.paths",
+            "analysis": "query.v1.events",
+            "retention": "query.v1.retention",
+            "users": "query.v1.users",
+            "performance": "query.v1.performance",
             "live": "live.v1.live",
             "log": "ingest.v1.log",
         }.items():
