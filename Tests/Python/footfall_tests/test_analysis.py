@@ -29,7 +29,7 @@ class Analysis:
     def __init__(self, world):
         suite, messages = world.suite, world.messages
         suite.create_app(APP)
-        self.token = suite.create_token(["ingest:write", "query:read"], APP)
+        self.token = suite.create_token(["ingest:write", "query:read", "live:read", "profile:read"], APP)
         for user, steps in stories().items():
             answer = suite.ingest(self.token).Collect(shop.batch(messages, user, steps, app=APP), timeout=10)
             equal(answer.accepted, len(steps), "accepted")
