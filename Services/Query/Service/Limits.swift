@@ -45,6 +45,25 @@ enum Limits {
 
   /// Names of `$performance` events in one report.
   static let performanceMetricsMax = 100
+  static let pagesMax = 10_000
+  static let pagesDefault = 200
+  static let sourcesDefault = 12
+  static let sourcesMax = 1_000
+  static let retentionDaysPerSourceMax = 10
+  static let retentionDayMax = 90
+
+  /// Days of a range that is cut into minutes, into hours.
+  static let minuteDaysMax = 2
+  static let hourDaysMax = 92
+
+  /// Users that a walk over opens takes together, and bytes of what it remembers of them: about a processor's cache.
+  static let walkBlockUsersMax = 1 << 14
+  static let walkBlockBytesMax = 1 << 20
+  /// Bytes of columns that a walk holds at a time beyond those that are cached anyway.
+  static let walkBatchBytesMax = 48 << 20
+  /// Bytes of what a walk remembers of users from one batch of days to the next; with more, it reads the days again for
+  /// other users.
+  static let walkStateBytesMax = 96 << 20
 
   /// Bytes of scratch memory that one query may hold, by its own count.
   static let queryBytesMax = 256 << 20

@@ -3,29 +3,6 @@ import Messages
 
 // Requests into questions.
 
-extension ProtoGetTrendRequest: ReportRequest {
-  func answer(
-    _ engine: QueryEngine, appID: String, control: QueryControl
-  ) throws -> ProtoGetTrendResponse {
-    ProtoGetTrendResponse(try engine.trend(TrendQuery(self, appID: appID), control: control))
-  }
-}
-
-extension TrendQuery {
-  init(_ request: ProtoGetTrendRequest, appID: String) throws {
-    self.init(
-      appID: appID, days: try DayRange(request.range, field: "range").days,
-      granularity: try Granularity(request.granularity),
-      compareDays: request.hasCompareRange
-        ? try DayRange(request.compareRange, field: "compare_range").days : nil,
-      filter: request.hasFilter ? try FilterTree(request.filter, asked: "filter") : nil,
-      breakdown: request.breakdown.isEmpty ? nil : request.breakdown,
-      breakdownLimit: try checkedBreakdownLimit(request.breakdownLimit),
-      traffic: try TrafficChoice(
-        request.releaseChannel, includesExcludedScenes: request.includeExcludedScenes))
-  }
-}
-
 func checkedBreakdownLimit(_ limit: UInt32) throws(QueryError) -> Int? {
   guard limit <= UInt32(Limits.breakdownLimitMax) else {
     throw .invalid("breakdown_limit", "is \(limit), must be 1-\(Limits.breakdownLimitMax)")
@@ -46,7 +23,8 @@ extension Granularity {
     case .week: self = .week
     case .month: self = .month
     case .all: self = .all
-    case .minute, .hour: throw .invalid("granularity", "MINUTE and HOUR are not offered by this report")
+    case .minute: self = .minute
+    case .hour: self = .hour
     case .UNRECOGNIZED(let number): throw .invalid("granularity", "\(number) is not known")
     }
   }
@@ -172,49 +150,5 @@ extension ProtoAnswerInfo {
       excluded.events = count
       return excluded
     }
-  }
-}
-
-extension ProtoGetTrendResponse {
-  init(_ answer: TrendAnswer) {
-    self.init()
-    points = answer.points.map(ProtoTrendPoint.init)
-    comparePoints = answer.comparePoints.map(ProtoTrendPoint.init)
-    breakdown = answer.breakdown.map { series in
-      var proto = ProtoTrendSeries()
-      if let value = series.value { proto.value = ProtoFieldValue(value) }
-      proto.other = series.isOther
-      proto.points = series.points.map(ProtoTrendPoint.init)
-      return proto
-    }
-    info = ProtoAnswerInfo(answer.info)
-  }
-}
-
-extension ProtoTrendPoint {
-  init(_ point: TrendPoint) {
-    self.init()
-    refDate = point.period.refDate
-    beginMs = point.period.milliseconds.lowerBound
-    endMs = point.period.milliseconds.upperBound
-    complete = point.isComplete
-    metrics = ProtoTrendMetrics(point.metrics)
-  }
-}
-
-extension ProtoTrendMetrics {
-  init(_ metrics: TrendMetrics) {
-    self.init()
-    visitTotal = metrics.visitTotal
-    sessionCnt = metrics.sessionCount
-    visitPv = metrics.visitPageViews
-    visitUv = metrics.visitUsers
-    visitUvNew = metrics.visitNewUsers
-    sharePv = metrics.sharePageViews
-    shareUv = metrics.shareUsers
-    stayTimeUv = metrics.staySecondsPerUser
-    stayTimeSession = metrics.staySecondsPerSession
-    visitDepth = metrics.visitDepth
-    eventCnt = metrics.eventCount
   }
 }

@@ -86,6 +86,28 @@ package struct ReferenceCalendar {
     return interval(.day, around: Self.milliseconds(noon))
   }
 
+  /// The local day so many days after the one that holds a moment.
+  package func day(_ days: Int, after milliseconds: Int64) -> Range<Int64> {
+    let begin = Date(timeIntervalSince1970: Double(interval(.day, around: milliseconds).lowerBound) / 1_000)
+    let noon = calendar.date(bySettingHour: 12, minute: 0, second: 0, of: begin) ?? begin
+    guard let moved = calendar.date(byAdding: .day, value: days, to: noon) else {
+      preconditionFailure("no day \(days) days after \(begin)")
+    }
+    return interval(.day, around: Self.milliseconds(moved))
+  }
+
+  /// What the clock on the wall shows: `yyyymmddThh`, or with minutes `yyyymmddThhmm`.
+  package func clock(at milliseconds: Int64, minutes: Bool) -> String {
+    let date = Date(timeIntervalSince1970: Double(milliseconds) / 1_000)
+    let parts = calendar.dateComponents([.year, .month, .day, .hour, .minute], from: date)
+    func padded(_ number: Int?, _ width: Int) -> String {
+      let digits = String(number ?? 0)
+      return String(repeating: "0", count: width - digits.count) + digits
+    }
+    let day = padded(parts.year, 4) + padded(parts.month, 2) + padded(parts.day, 2)
+    return day + "T" + padded(parts.hour, 2) + (minutes ? padded(parts.minute, 2) : "")
+  }
+
   private static func milliseconds(_ date: Date) -> Int64 {
     Int64((date.timeIntervalSince1970 * 1_000).rounded())
   }

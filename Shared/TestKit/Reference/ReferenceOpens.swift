@@ -9,8 +9,12 @@ package struct ReferenceOpen {
   package var depth: Int { Set(events.filter { $0.name == "$page_view" }.compactMap(\.page)).count }
 
   /// Of all page visits, ms.
-  package var stay: Int64 {
-    events.indices.filter { events[$0].name == "$page_view" }.reduce(0) { $0 + stay(ofVisitAt: $1) }
+  package var stay: Int64 { visits.reduce(0) { $0 + $1.stay } }
+
+  /// The page visits, in order, and the stay of each, ms.
+  package var visits: [(event: ReferenceEvent, stay: Int64)] {
+    events.indices.filter { events[$0].name == "$page_view" }
+      .map { (event: events[$0], stay: stay(ofVisitAt: $0)) }
   }
 
   private func stay(ofVisitAt index: Int) -> Int64 {

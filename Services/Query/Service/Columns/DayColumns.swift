@@ -42,10 +42,13 @@ struct DayColumns: Sendable {
     return lower..<upper
   }
 
+  /// Bytes of memory of a row without fields of its own.
+  static let bytesPerRow = 17
+
   /// Bytes of memory, about.
   var byteCount: Int {
     let fieldBytes = fields.values.reduce(0) { $0 + $1.rows.count * 12 }
-    return users.count * 8 + count * 17 + sequence.count * 8 + contextWords.count * 4 + fieldBytes
+    return users.count * 8 + count * Self.bytesPerRow + sequence.count * 8 + contextWords.count * 4 + fieldBytes
   }
 }
 

@@ -64,4 +64,26 @@ struct UserTimes: Sendable {
     }
     return result
   }
+
+  /// The same of some users, by their place in the range.
+  func first(users: Range<UInt32>, classes: [TrafficClass]) -> [Int64] {
+    var result = [Int64](repeating: Self.never, count: users.count)
+    for traffic in classes {
+      let chunks = chunks[Int(traffic.rawValue)]
+      var user = Int(users.lowerBound)
+      while user < Int(users.upperBound), user / Limits.usersPerChunk < chunks.count {
+        let times = chunks[user / Limits.usersPerChunk]
+        let base = user / Limits.usersPerChunk * Limits.usersPerChunk
+        let end = min(Int(users.upperBound), base + Limits.usersPerChunk)
+        if !times.isEmpty {
+          for index in user..<end {
+            result[index - Int(users.lowerBound)] = min(
+              result[index - Int(users.lowerBound)], times[index - base])
+          }
+        }
+        user = end
+      }
+    }
+    return result
+  }
 }

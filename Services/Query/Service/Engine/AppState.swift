@@ -38,6 +38,8 @@ struct AppSnapshot: Sendable {
   /// One more than the highest code of a user.
   let userCount: Int
   let fieldCount: Int
+  /// One more than the highest code of a page.
+  let pageCount: Int
   let position: AppliedPosition
   /// 0: no events.
   let lastEventMilliseconds: Int64
@@ -61,6 +63,7 @@ struct AppSnapshot: Sendable {
     exclusion = tables.exclusion
     userCount = tables[.users].count
     fieldCount = tables[.fields].count
+    pageCount = tables[.pages].count
     lastEventMilliseconds = tables.lastEventMilliseconds
   }
 }

@@ -56,12 +56,34 @@ final class Breakdown {
   /// - Throws: RESOURCE_EXHAUSTED where the field has more values than a breakdown may.
   func values(_ day: DayColumns) throws(QueryError) -> [Int32] {
     let result = numbers(day)
+    try checkCount()
+    return result
+  }
+
+  private func checkCount() throws(QueryError) {
     guard keys.count <= Limits.breakdownValuesMax else {
       throw QueryError(
         .resourceExhausted,
         "breakdown: the field has more than \(Limits.breakdownValuesMax) values")
     }
-    return result
+  }
+
+  /// The number of each row's value; where the context alone decides it, of each context's.
+  ///
+  /// - Throws: as `values`.
+  func rowValues(_ day: DayColumns) throws(QueryError) -> RowValues {
+    guard let contexts = contextNumbers(day) else { return RowValues(perRow: try values(day)) }
+    try checkCount()
+    return RowValues(perContext: contexts)
+  }
+
+  /// nil: not the context alone decides.
+  private func contextNumbers(_ day: DayColumns) -> [Int32]? {
+    switch source {
+    case .context(let position, let type): return contexts(day, position, type)
+    case .source(let column): return column.values(day).map { number(sourceKey($0)) }
+    default: return nil
+    }
   }
 
   /// The same, by context where the field is one of contexts: for scans that need the values of few rows.
@@ -89,6 +111,7 @@ final class Breakdown {
   }
 
   private func numbers(_ day: DayColumns) -> [Int32] {
+    if let perContext = contextNumbers(day) { return day.context.map { perContext[Int($0)] } }
     switch source {
     case .event: return codes(day.event)
     case .page: return codes(day.page)
@@ -98,12 +121,7 @@ final class Breakdown {
         let channel = UInt64(RowFlags(rawValue: $0).traffic.channel)
         return number(BreakdownKey(kind: .text, bits: channel))
       }
-    case .context(let position, let type):
-      let perContext = contexts(day, position, type)
-      return day.context.map { perContext[Int($0)] }
-    case .source(let column):
-      let perContext = column.values(day).map { number(sourceKey($0)) }
-      return day.context.map { perContext[Int($0)] }
+    case .context, .source: preconditionFailure("decided by the context")
     case .fields(let codes): return fields(day, codes)
     }
   }

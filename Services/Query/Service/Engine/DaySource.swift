@@ -51,6 +51,12 @@ struct DaySource {
     return unsealedRows + (snapshot.segments[day]?.rows ?? 0)
   }
 
+  /// Whether the day's columns are in memory already, for all queries together.
+  func isCached(_ day: Int32) -> Bool {
+    guard unsealed[day] == nil, let segment = snapshot.segments[day] else { return false }
+    return engine.cache.day(segment) != nil
+  }
+
   func begin(of day: Int32) -> Int64 { snapshot.calendar.start(ofDay: Int(day)) }
 
   /// Reads a day, as the app's table of scenes has it now.

@@ -55,6 +55,11 @@ struct EventTally: Sendable, Equatable {
     add(flagCounts: byFlags, unmatched: unmatched, choice)
   }
 
+  mutating func add(_ other: EventTally) {
+    read += other.read
+    excluded.merge(other.excluded, uniquingKeysWith: +)
+  }
+
   /// - Parameter byFlags: how many events have which flags.
   mutating func add(flagCounts byFlags: [Int], _ choice: TrafficChoice) {
     add(flagCounts: byFlags, unmatched: Array(repeating: 0, count: 256), choice)

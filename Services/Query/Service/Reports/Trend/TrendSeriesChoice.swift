@@ -70,11 +70,23 @@ final class TrendSeriesChoice {
   }
 
   /// The series of each row; 0: of no series beside the whole.
-  func series(_ day: DayColumns) throws -> [Int32] {
-    let numbers = try breakdown.values(day)
+  func series(_ day: DayColumns) throws(QueryError) -> RowValues {
+    let values = try breakdown.rowValues(day)
     // Values that only occur outside of the range.
     while seriesByNumber.count < breakdown.keys.count { seriesByNumber.append(otherSeries) }
-    return numbers.map { seriesByNumber[Int($0)] }
+    return values.map { seriesByNumber[Int($0)] }
+  }
+
+  /// - Throws: INVALID_ARGUMENT where the answer has no such series.
+  func series(_ cell: SeriesCell) throws(QueryError) -> Int {
+    if cell.isOther {
+      guard hasOther else { throw .invalid("cell.other", "the report has no rest") }
+      return values.count + 1
+    }
+    guard let index = values.firstIndex(of: cell.value) else {
+      throw .invalid("cell.group", "the report has no such value")
+    }
+    return index + 1
   }
 
   /// The whole, the values, the rest.

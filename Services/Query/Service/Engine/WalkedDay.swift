@@ -1,0 +1,76 @@
+import Events
+
+/// The columns of a day while it is walked over. Its pointers are good until the walk leaves the day.
+struct WalkedDay {
+  let number: Int32
+  /// [begin, end), ms since 1970.
+  let begin: Int64
+  let end: Int64
+  /// Days before and behind the range that was asked for are walked for the opens that reach into or out of it.
+  let place: Place
+  let columns: DayPointers
+  private let contextWords: UnsafePointer<UInt32>
+
+  enum Place: Sendable { case before, inRange, behind }
+
+  @inline(__always) var isInRange: Bool { place == .inRange }
+  @inline(__always) var isBehindRange: Bool { place == .behind }
+
+  /// ms since 1970.
+  @inline(__always) func time(_ row: Int) -> Int64 { begin + Int64(columns.time[row]) }
+  /// Code of the event's name.
+  @inline(__always) func event(_ row: Int) -> Int { Int(columns.event[row]) }
+  /// Code of the page, 0: none.
+  @inline(__always) func page(_ row: Int) -> Int { Int(columns.page[row]) }
+  @inline(__always) func context(_ row: Int) -> Int { Int(columns.context[row]) }
+  /// A word of the row's context, by the position of its column.
+  @inline(__always) func contextWord(_ row: Int, _ column: Int) -> Int {
+    Int(contextWords[context(row) * ContextColumns.count + column])
+  }
+  @inline(__always) func isPassive(_ row: Int) -> Bool { columns.flags[row] & 1 != 0 }
+
+  static let launch = Int(BuiltInEvent.launch.rawValue)
+  static let foreground = Int(BuiltInEvent.foreground.rawValue)
+  static let background = Int(BuiltInEvent.background.rawValue)
+  static let pageView = Int(BuiltInEvent.pageView.rawValue)
+  static let pageLeave = Int(BuiltInEvent.pageLeave.rawValue)
+  static let share = Int(BuiltInEvent.share.rawValue)
+}
+
+extension WalkedDay {
+  /// Calls `body` with the day's columns; not where it has no events.
+  ///
+  /// - Parameter end: when the next day begins, ms since 1970.
+  static func of(
+    _ day: DayColumns, end: Int64, _ place: Place, _ body: (WalkedDay) -> Void
+  ) {
+    day.withPointers { columns in
+      day.contextWords.withUnsafeBufferPointer { words in
+        guard let words = words.baseAddress else { return }
+        body(
+          WalkedDay(
+            number: day.day, begin: day.beginMilliseconds, end: end, place: place,
+            columns: columns, contextWords: words))
+      }
+    }
+  }
+}
+
+/// `stay_ms` of the events of a day.
+struct StayCursor {
+  private let column: FieldColumn
+  private var next: Int
+
+  /// - Parameter row: the first that will be asked for.
+  init(_ day: DayColumns, from row: Int) {
+    column = day.fields[FieldKey.stayCode] ?? FieldColumn()
+    next = column.rows.partitioningIndex { Int($0) >= row }
+  }
+
+  /// nil: the row has none. Rows must be asked for in ascending order.
+  mutating func value(_ row: Int) -> Int64? {
+    while next < column.rows.count, Int(column.rows[next]) < row { next += 1 }
+    guard next < column.rows.count, Int(column.rows[next]) == row else { return nil }
+    return Int64(bitPattern: column.values[next])
+  }
+}
