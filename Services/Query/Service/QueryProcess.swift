@@ -28,6 +28,8 @@ package enum QueryProcess {
       handlers: [
         service, EventAnalysisService(runner: runner), RetentionService(runner: runner),
         UsersService(runner: runner), PerformanceService(runner: runner),
+        VisitsService(runner: runner), PagesService(runner: runner),
+        TrafficService(runner: runner),
       ],
       background: [
         .init("follow") { try await follower.run() }, .init("merge") { try await service.run() },

@@ -12,6 +12,7 @@ from . import test_ledger, test_privacy, test_events, test_log, test_replay, tes
 from . import test_quarantine, test_sources  # noqa: F401 - they register
 from . import test_ways  # noqa: F401 - they register
 from . import test_analysis  # noqa: F401 - it registers
+from . import test_visits  # noqa: F401 - they register
 
 
 class World:

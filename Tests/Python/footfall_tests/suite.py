@@ -58,6 +58,9 @@ class Messages:
             "retention": "query.v1.retention",
             "users": "query.v1.users",
             "performance": "query.v1.performance",
+            "visits": "query.v1.visits",
+            "pages": "query.v1.pages",
+            "traffic": "query.v1.traffic",
             "live": "live.v1.live",
             "log": "ingest.v1.log",
         }.items():
