@@ -161,6 +161,8 @@ private struct EventAnalysisRun {
     self.query = query
     self.control = control
     try EventPlan.check(query)
+    try query.granularity.check(query.days, field: "range")
+    if let days = query.compareDays { try query.granularity.check(days, field: "compare_range") }
     snapshot = try engine.snapshot(query.appID)
     plan = try EventPlan(query, in: snapshot)
     groups = try Self.groups(query.groupBy, in: snapshot)

@@ -149,6 +149,7 @@ private struct PerformanceRun {
   }
 
   private static func check(_ query: PerformanceQuery) throws(QueryError) {
+    try query.granularity.check(query.days, field: "range")
     guard query.metrics.count <= Limits.performanceMetricsMax else {
       throw .invalid(
         "metrics", "\(query.metrics.count) given, must be at most \(Limits.performanceMetricsMax)")
