@@ -1,5 +1,5 @@
 /// Every bound of the query service. Settings may lower some of them (`QueryConfiguration`).
-enum Limits {
+package enum Limits {
   /// Days between the two dates of a range.
   static let rangeDaysMax = 3_660
   static let funnelStepsMin = 2
@@ -68,7 +68,9 @@ enum Limits {
   /// Bytes of scratch memory that one query may hold, by its own count.
   static let queryBytesMax = 256 << 20
   /// Bytes of decoded days kept between queries.
-  static let cacheBytesDefault = 32 << 20
+  static let cacheBytesDefault = 288 << 20
+  /// Days that a scan has read ahead.
+  static let daysReadAhead = 4
   /// Queries that run at a time, and that wait for a thread.
   static let threadsDefault = 2
   static let waitingQueriesMax = 256
@@ -79,14 +81,28 @@ enum Limits {
   static let hotBufferRowsMax = 1 << 14
   /// Unsealed rows of an app at which a merge is begun.
   static let sealRows = 1 << 17
+  /// Rows of a day that a merge writes again for each new one, unless the unsealed rows are half of what they may be.
+  static let rewrittenRowsPerRow = 6.0
+  /// Bytes of columns that one transaction writes, about: the log waits for it.
+  static let columnBytesPerTransaction = 1 << 20
+  /// A sealed day is compressed once it has not been written for so long.
+  static let compressAfterSecondsDefault = 60
+  static let pagesGivenBackAtATime = 256
   /// Unsealed rows of an app at which the log waits for the merge.
   static let unsealedRowsMax = 1 << 20
   /// A user's first active times are stored in chunks of this many users.
   static let usersPerChunk = 1 << 12
-  /// Bytes of new dictionary entries that one row of a file holds at most.
-  static let dictionaryChunkBytesMax = 16 << 20
+  /// Strings that one row of the file holds at most, where rows are put together, and their bytes as they are stored.
+  static let dictionaryChunkStringsMax = 1 << 15
+  static let dictionaryChunkBytesMax = 1 << 20
+  /// Before it is compressed.
+  static let dictionaryChunkRawBytesMax = 64 << 20
 
-  static let rowsPerSegmentMax = Int(UInt32.max >> 1)
+  package static let rowsPerSegmentMax = Int(UInt32.max >> 1)
+  /// Of Zstandard: more takes several times as long and gains little on columns.
+  static let compressionLevel: Int32 = 3
+  /// Columns within columns of one column of a segment.
+  static let columnDepthMax = 6
 
   static func assertRelations() {
     precondition(sealRows < unsealedRowsMax)
@@ -95,5 +111,6 @@ enum Limits {
     precondition(breakdownLimitDefault <= breakdownLimitMax)
     precondition(gapClassesMax < 64, "a class of gaps is a bit of a 64-bit mask")
     precondition(eventSeriesMax <= 26, "a series without a name is a letter")
+    precondition(ContextColumns.count <= 63, "which columns contexts have is a mask of 64 bits")
   }
 }

@@ -33,7 +33,7 @@ package final class QueryConsumer: LogConsumer {
     engine.didCommit(AppliedPosition(next))
     // While the log comes faster than it is merged, it waits here, outside of the transaction. An error of the merge is
     // the store's: it is poisoned then, and the next transaction says so.
-    if engine.isOverfull { _ = try? engine.mergeIfDue() }
+    if engine.isOverfull { _ = try? engine.mergeIfDue(leavesFew: true) }
   }
 
   package func didRollBack() { engine.didRollBack() }

@@ -11,8 +11,7 @@ package enum QueryProcess {
     let configuration = QueryConfiguration(context.settings)
     let store = try Store(
       path: context.file("query.sqlite"), options: configuration.storeOptions,
-      migrations: Directory.migrations + QueryEngine.migrations(from: Directory.firstFreeMigration)
-        + Directory.laterMigrations(from: Directory.firstFreeMigration + QueryEngine.migrationCount),
+      migrations: migrations,
       onPoison: { context.stop("query.sqlite: \($0.message)") })
     let directory = try Directory(store: store, tokens: context.tokens)
     let engine = try QueryEngine(store: store, cacheBytesMax: configuration.cacheBytesMax)
@@ -22,7 +21,8 @@ package enum QueryProcess {
       consumer: QueryConsumer(engine: engine), logger: context.logger)
     let runner = ReportRunner(engine: engine, configuration: configuration)
     let service = QueryService(
-      runner: runner, sealRows: configuration.sealRows, status: { follower.status })
+      runner: runner, sealRows: configuration.sealRows,
+      compressAfterSeconds: configuration.compressAfterSeconds, status: { follower.status })
     register(engine, follower, context.metrics)
     return ServiceParts(
       handlers: [
@@ -40,6 +40,14 @@ package enum QueryProcess {
       })
   }
 
+  /// Ours and the directory's took turns: a file keeps the numbers that it was made with.
+  private static var migrations: [Migration] {
+    var all = Directory.migrations + QueryEngine.migrations(from: Directory.firstFreeMigration)
+    all += Directory.laterMigrations(from: all.count + 1)
+    all += QueryEngine.laterMigrations(from: all.count + 1)
+    return all
+  }
+
   private static func register(
     _ engine: QueryEngine, _ follower: LogFollower, _ metrics: MetricsRegistry
   ) {
@@ -52,6 +60,12 @@ package enum QueryProcess {
     }
     metrics.gauge("footfall_query_unsealed_rows", help: "Events not yet merged into days.") {
       Double(engine.unsealedRows)
+    }
+    metrics.gauge("footfall_query_uncompressed_days", help: "Sealed days not yet compressed.") {
+      Double(engine.looseDays)
+    }
+    metrics.gauge("footfall_query_cache_bytes", help: "Decoded days kept between queries.") {
+      Double(engine.cacheBytes)
     }
     metrics.counter("footfall_query_queries_total", help: "Queries begun.") {
       Double(engine.queryCount)

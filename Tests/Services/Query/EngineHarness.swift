@@ -34,7 +34,9 @@ final class EngineHarness {
   private static func open(_ folder: URL) throws -> Store {
     try Store(
       path: folder.appendingPathComponent("query.sqlite").path,
-      options: StoreOptions(durability: .normal), migrations: QueryEngine.migrations(from: 1))
+      options: StoreOptions(durability: .normal, givesSpaceBack: true),
+      migrations: QueryEngine.migrations(from: 1)
+        + QueryEngine.laterMigrations(from: QueryEngine.migrationCount + 1))
   }
 
   /// As after a crash: what is in memory is gone.

@@ -182,7 +182,10 @@ struct RandomData {
       if random.oneIn(8) { try harness.applyAndFail(part, receivedMilliseconds: received) }
       try harness.apply(part, receivedMilliseconds: received)
       // 0: all stays unsealed. 1: sealed now and then. 2: sealed at the end.
-      if mode == 1, random.oneIn(3) { try harness.engine.mergeIfDue(rows: 1) }
+      if mode == 1, random.oneIn(3) {
+        try harness.engine.mergeIfDue(rows: 1, leavesFew: rest.count % 2 == 0)
+        if rest.count % 3 == 0 { try harness.engine.compressIfQuiet(seconds: 0) }
+      }
       if random.oneIn(6) { try harness.reopen() }
     }
     if harness.definition.sources != sources { try harness.redefine(sources) }

@@ -57,7 +57,7 @@ class QueryKiller:
         self.hits, self.missed, self.restarts = {}, 0, []
 
     def start(self, point=None, count=1, seal_rows=SEAL_ROWS):
-        self.process.arguments = self.arguments + ["--seal-rows", seal_rows]
+        self.process.arguments = self.arguments + ["--seal-rows", seal_rows, "--compress-after-seconds", "31536000"]
         self.process.environment = {"CRASH_AT": f"{point}:{count}"} if point else {}
         self.process.start()
 

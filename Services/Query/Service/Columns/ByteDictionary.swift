@@ -1,10 +1,12 @@
 /// Strings of bytes in first-seen order: a string's code is its position. Code 0 is the empty string and means missing.
 ///
-/// Open addressing over one arena: a look-up of a known string allocates nothing.
+/// Open addressing over one arena: a look-up of a known string allocates nothing. Strings that come from the file are
+/// indexed once somebody looks for one.
 struct ByteDictionary: Sendable {
   private var arena: [UInt8] = []
   /// `ends[code]`: where the string ends in the arena; it begins where the one before ends.
   private var ends: [Int] = [0]
+  /// Of the strings that are indexed, the first ones.
   private var hashes: [UInt32] = [0]
   /// Code, or 0 where the slot is free. Its size is a power of two, at least twice the count.
   private var slots: [UInt32] = Array(repeating: 0, count: 16)
@@ -20,14 +22,31 @@ struct ByteDictionary: Sendable {
   /// The code of a string, given anew where it has none.
   mutating func code(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     if bytes.isEmpty { return 0 }
+    if hashes.count < ends.count { index() }
     let hash = ByteHash.hash(bytes)
     if let found = find(bytes, hash) { return found }
     return insert(bytes, hash)
   }
 
+  /// Indexes what came from the file. Cost: linear in the strings, once.
+  mutating func index() {
+    guard hashes.count < ends.count else { return }
+    var size = slots.count
+    while size < ends.count * 2 { size *= 2 }
+    hashes.reserveCapacity(ends.count)
+    for code in hashes.count..<ends.count { hashes.append(withBytes(UInt32(code), ByteHash.hash)) }
+    slots = Array(repeating: 0, count: size)
+    for code in 1..<ends.count { place(UInt32(code), hashes[code]) }
+  }
+
   /// The code of a string, nil where it was never seen.
   func existing(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
-    bytes.isEmpty ? 0 : find(bytes, ByteHash.hash(bytes))
+    if bytes.isEmpty { return 0 }
+    if hashes.count < ends.count {
+      // Rare: nobody has added a string since the start. A walk is cheaper than the index.
+      return (1..<UInt32(ends.count)).first { equals(Int($0), bytes) }
+    }
+    return find(bytes, ByteHash.hash(bytes))
   }
 
   func existing(_ text: String) -> UInt32? {
@@ -108,13 +127,18 @@ extension ByteDictionary {
   }
 
   /// Adds what `encode` gave, in the same order.
-  mutating func append(encoded bytes: UnsafeRawBufferPointer) throws(FormatError) {
-    var reader = ByteReader(bytes)
-    while !reader.isAtEnd {
-      let length = Int(try reader.uint32())
-      let before = count
-      let code = code(try reader.take(length))
-      guard Int(code) == before else { throw FormatError("a dictionary holds a string twice") }
+  mutating func append(encoded bytes: [UInt8]) throws(FormatError) {
+    var offset = 0
+    while offset < bytes.count {
+      guard offset + 4 <= bytes.count else { throw FormatError("a dictionary's chunk ends early") }
+      let length = (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << ($1 * 8) }
+      offset += 4
+      guard length > 0, length <= bytes.count - offset else {
+        throw FormatError("a dictionary's chunk holds a string of \(length) bytes")
+      }
+      arena.append(contentsOf: bytes[offset..<offset + length])
+      ends.append(arena.count)
+      offset += length
     }
   }
 }

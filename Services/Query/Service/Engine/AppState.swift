@@ -31,6 +31,8 @@ struct AppSnapshot: Sendable {
   let calendar: AppCalendar
   /// Unsealed rows, in the order of the log.
   let buffers: [SealedRows]
+  /// Which unsealed rows they are the last of: another one where some were taken away.
+  let generation: UInt64
   let segments: [Int32: Segment]
   let times: UserTimes
   /// By which `times` were made, and days are read.
@@ -49,15 +51,21 @@ struct AppSnapshot: Sendable {
   /// Takes the parts that are shared without copying; what is written after it is copied then, a buffer or a chunk at a
   /// time.
   init(_ app: AppState, position: AppliedPosition) {
-    self = app.tables.withLock { AppSnapshot(app, $0, position) }
+    self = app.tables.withLock { tables in
+      let buffers = tables.visibleBuffers()
+      return AppSnapshot(app, tables, buffers, position)
+    }
   }
 
-  private init(_ app: AppState, _ tables: borrowing AppTables, _ position: AppliedPosition) {
+  private init(
+    _ app: AppState, _ tables: borrowing AppTables, _ buffers: [SealedRows], _ position: AppliedPosition
+  ) {
     self.app = app
     self.position = position
     definition = tables.definition
     calendar = tables.calendar
-    buffers = tables.frozen + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail)])
+    self.buffers = buffers
+    generation = tables.generation
     segments = tables.segments
     times = tables.times
     exclusion = tables.exclusion

@@ -39,8 +39,14 @@ struct AppTables {
   var pendingBlock: Int64?
 
   /// Rows in row blocks of the file, oldest first.
-  var frozen: [SealedRows] = []
-  var tail = RowBuffer()
+  private(set) var frozen: [SealedRows] = []
+  private(set) var tail = RowBuffer()
+  /// The tail as the last query saw it: queries share it until more comes.
+  private var sharedTail: SealedRows?
+  /// Goes up where unsealed rows are taken away, by a merge or otherwise: what was put together of them holds no more.
+  private(set) var generation: UInt64 = 0
+  /// Unsealed rows that the last merge left, for days that few rows came to.
+  var waitingRows = 0
   /// The last row block that is part of `frozen` or `tail`.
   var lastBlock: Int64 = 0
 
@@ -101,7 +107,7 @@ struct AppTables {
     if let times = change.times { self.times = times }
     // Rows from before the change were received under the earlier table.
     if !pending.isEmpty {
-      pending.flags = exclusion.flags(pending.flags, pending.context, pending.contexts.words)
+      pending.flags = exclusion.flags(pending.flags, pending.context, pending.contexts)
     }
     self.change = nil
   }
@@ -114,6 +120,7 @@ struct AppTables {
     commitChange()
     guard !pending.isEmpty else { return }
     note(pending)
+    sharedTail = nil
     tail.append(pending)
     if let pendingBlock { lastBlock = max(lastBlock, pendingBlock) }
     discardPending()
@@ -129,17 +136,37 @@ struct AppTables {
 
   /// Updates what is known of users from rows that have become visible. Their flags follow `exclusion`.
   private mutating func note(_ rows: RowBuffer) {
+    // Most rows follow another one of their user and come later: they change nothing.
+    var last: (user: UInt32, flags: UInt8, time: Int64) = (0, 0, .max)
     for row in 0..<rows.count {
-      lastEventMilliseconds = max(lastEventMilliseconds, rows.time[row])
+      let time = rows.time[row]
+      lastEventMilliseconds = max(lastEventMilliseconds, time)
+      if rows.user[row] == last.user, rows.flags[row] == last.flags, time >= last.time { continue }
+      last = (rows.user[row], rows.flags[row], time)
       let flags = RowFlags(rawValue: rows.flags[row])
-      if !flags.isPassive { times.note(rows.user[row], flags.traffic, at: rows.time[row]) }
+      if !flags.isPassive { times.note(rows.user[row], flags.traffic, at: time) }
     }
   }
 
   mutating func freezeTail() {
     guard !tail.isEmpty else { return }
-    frozen.append(SealedRows(tail))
+    frozen.append(sharedTail ?? SealedRows(tail))
     tail = RowBuffer()
+    sharedTail = nil
+  }
+
+  /// All unsealed rows, in the order of the log.
+  mutating func visibleBuffers() -> [SealedRows] {
+    if tail.isEmpty { return frozen }
+    let last = sharedTail ?? SealedRows(tail)
+    sharedTail = last
+    return frozen + [last]
+  }
+
+  /// Puts other rows in the place of the oldest buffers: what is left of them.
+  mutating func replaceFrozen(first count: Int, with rest: [SealedRows]) {
+    frozen.replaceSubrange(0..<count, with: rest)
+    generation += 1
   }
 }
 

@@ -96,8 +96,7 @@ final class Breakdown {
 
   private func contexts(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [Int32] {
     let kind: BreakdownKey.Kind = type == .text ? .text : .integer
-    return stride(from: position, to: day.contextWords.count, by: ContextColumns.count).map { index in
-      let word = day.contextWords[index]
+    return day.contextColumn(position).map { word in
       guard word < Limits.breakdownValuesMax else {
         return number(BreakdownKey(kind: kind, bits: UInt64(word)))
       }

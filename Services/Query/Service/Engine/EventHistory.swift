@@ -16,7 +16,9 @@ struct EventHistory: Sendable {
   ) throws -> UserTimes {
     var times = UserTimes()
     for segment in segments {
-      var day = try DayLoader.load(segment, DayNeeds(), from: connection)
+      var needs = DayNeeds(rows: [], contexts: [])
+      if segment.exclusion != exclusion { needs.addScene() }
+      var day = try DayLoader.load(segment, needs, from: connection)
       day.apply(exclusion)
       for position in day.users.indices {
         for row in day.rows(ofUserAt: position) {
@@ -27,7 +29,7 @@ struct EventHistory: Sendable {
     }
     for buffer in buffers {
       let rows = buffer.rows
-      let allFlags = exclusion.flags(rows.flags, rows.context, rows.contexts.words)
+      let allFlags = exclusion.flags(rows.flags, rows.context, rows.contexts)
       for row in 0..<rows.count {
         let flags = RowFlags(rawValue: allFlags[row])
         if !flags.isPassive { times.note(rows.user[row], flags.traffic, at: rows.time[row]) }

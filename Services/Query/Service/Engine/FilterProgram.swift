@@ -183,8 +183,7 @@ private final class ConditionProgram {
   }
 
   private func contextMask(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [UInt8] {
-    let column = stride(from: position, to: day.contextWords.count, by: ContextColumns.count)
-      .map { day.contextWords[$0] }
+    let column = day.contextColumn(position)
     let perContext: [UInt8]
     if type == .text {
       perContext = mask(.values, column)

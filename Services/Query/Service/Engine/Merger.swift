@@ -5,19 +5,26 @@ import Synchronization
 extension QueryEngine {
   /// Seals unsealed rows of apps that have enough of them. Called by one thread, again and again.
   ///
-  /// - Parameter rows: from how many unsealed rows on an app is sealed.
+  /// - Parameters:
+  ///   - rows: from how many unsealed rows on an app is sealed.
+  ///   - leavesFew: days that few rows came to wait for more.
   /// - Returns: the rows sealed.
   @discardableResult
-  package func mergeIfDue(rows: Int? = nil) throws -> Int {
-    try merging.withLock { _ in try mergeNow(max(rows ?? Limits.sealRows, 1)) }
+  package func mergeIfDue(rows: Int? = nil, leavesFew: Bool = false) throws -> Int {
+    try merging.withLock { _ in
+      try mergeNow(max(rows ?? Limits.sealRows, 1), leavesFew: leavesFew)
+    }
   }
 
-  private func mergeNow(_ least: Int) throws -> Int {
+  private func mergeNow(_ least: Int, leavesFew: Bool) throws -> Int {
     var sealed = 0
     for app in apps {
-      let unsealed = app.tables.withLock { $0.unsealedRows }
-      if unsealed >= least { sealed += try merge(app) }
+      let (unsealed, waiting) = app.tables.withLock { ($0.unsealedRows, $0.waitingRows) }
+      if unsealed - (leavesFew ? waiting : 0) >= least {
+        sealed += try merge(app, leavesFew: leavesFew)
+      }
       if unsealed == 0 { try storeRecountedTimes(app) }
+      try resealOutdated(app)
     }
     try deleteRetired()
     return sealed
@@ -30,37 +37,53 @@ extension QueryEngine {
 
   /// Puts the unsealed rows of an app into its days: each day is written as a new segment by itself; then one short
   /// transaction puts all of them in force and deletes the row blocks that they hold. A crash before it changes nothing.
-  private func merge(_ app: AppState) throws -> Int {
-    let work = app.tables.withLock { tables in
-      tables.freezeTail()
-      return MergeWork(
-        buffers: tables.frozen, segments: tables.segments, lastBlock: tables.lastBlock,
-        calendar: tables.calendar)
+  private func merge(_ app: AppState, leavesFew: Bool) throws -> Int {
+    let work = app.tables.withLock { MergeWork(&$0, isWhole: !leavesFew) }
+    guard !work.days.isEmpty else {
+      app.tables.withLock { $0.waitingRows = $0.unsealedRows }
+      return 0
     }
-    let parts = DaySource.byDay(work.buffers)
-    var written: [Segment] = []
-    for day in parts.keys.sorted() {
-      written.append(try seal(day, parts[day] ?? [], work, app))
-    }
+    let written = try work.days.map { try seal($0, work, app) }
     try putInForce(written, work, app)
-    return work.buffers.reduce(0) { $0 + $1.rows.count }
+    return work.buffers.reduce(0) { $0 + $1.rows.count } - work.rest.count
   }
 
-  private func seal(
-    _ day: Int32, _ parts: [DayMerge.Part], _ work: MergeWork, _ app: AppState
-  ) throws -> Segment {
+  private func seal(_ day: Int32, _ work: MergeWork, _ app: AppState) throws -> Segment {
+    let parts = work.buffers.compactMap { buffer in
+      buffer.indices[day].map { DayMerge.Part(rows: buffer.rows, indices: $0) }
+    }
     let old = try work.segments[day].map { segment in
       try store.read { try DayLoader.load(segment, .everything, from: $0) }
     }
     let begin = work.calendar.start(ofDay: Int(day))
-    var merge = DayMerge(
+    let merge = DayMerge(
       sealed: old ?? DayColumns(day: day, beginMilliseconds: begin), parts: parts)
-    let columns = merge.merged().compacted().canonical()
+    let columns = merge.merged().canonical(work.exclusion)
     defer { CrashPoint.reached("merge.segmentWritten") }
-    return try store.write { try SegmentTable.insert(columns, app: app.id, into: $0) }
+    // Packed before the transaction: the log waits while the file is written, not while the processor works.
+    return try insert(PackedDay(columns), app)
+  }
+
+  /// Writes a segment that is not in force, a few columns at a time, so that the log never waits for all of a large day.
+  private func insert(_ day: PackedDay, _ app: AppState) throws -> Segment {
+    let segment = try store.write(checkpoint: false) {
+      try SegmentTable.insert(day, app: app.id, into: $0)
+    }
+    var rest = day.columns[...]
+    while !rest.isEmpty {
+      var bytes = 0
+      let some = rest.prefix { column in
+        defer { bytes += column.bytes.count }
+        return bytes < Limits.columnBytesPerTransaction
+      }
+      try store.write { try SegmentTable.insert(some, of: segment.id, into: $0) }
+      rest = rest.dropFirst(some.count)
+    }
+    return segment
   }
 
   private func putInForce(_ written: [Segment], _ work: MergeWork, _ app: AppState) throws {
+    let rest = work.rest.isEmpty ? nil : RowBlock.encode(work.rest)
     CrashPoint.reached("merge.beforeEnforce")
     try storeTimes(app) { connection in
       for segment in written {
@@ -68,13 +91,20 @@ extension QueryEngine {
       }
       CrashPoint.reached("merge.inEnforce")
       try EngineFile.deleteRowBlocks(app.id, upTo: work.lastBlock, in: connection)
-      try EngineFile.compactDictionaries(app.id, in: connection)
+      if let rest {
+        // In the place of the last of them, so that it comes before what the log brought meanwhile.
+        try EngineFile.insertRowBlock(
+          app.id, number: work.lastBlock, rows: work.rest.count, rest, in: connection)
+      }
       CrashPoint.reached("merge.rowBlocksDeleted")
     }
     CrashPoint.reached("merge.enforced")
+    try store.write { try EngineFile.compactDictionaries(app, in: $0) }
     app.tables.withLock { tables in
       for segment in written { tables.segments[segment.day] = segment }
-      tables.frozen.removeFirst(work.buffers.count)
+      tables.replaceFrozen(
+        first: work.buffers.count, with: work.rest.isEmpty ? [] : [SealedRows(work.rest)])
+      tables.waitingRows = work.rest.count
     }
     retire(written.compactMap { work.segments[$0.day] })
   }
@@ -95,15 +125,31 @@ extension QueryEngine {
       return (times, tables.exclusion, tables.storedExclusion)
     }
     do {
+      let packed = EngineFile.pack(times)
       try store.write { connection in
         try others(connection)
-        try EngineFile.storeTimes(app.id, times, exclusion, replacing: stored, in: connection)
+        try EngineFile.storeTimes(app.id, packed, exclusion, replacing: stored, in: connection)
       }
     } catch {
       app.tables.withLock { $0.times.markDirty(times.keys) }
       throw error
     }
     app.tables.withLock { $0.storedExclusion = exclusion }
+  }
+
+  /// Writes the days anew whose flags follow a table of scenes that holds no more: until then queries make them anew each
+  /// time.
+  private func resealOutdated(_ app: AppState) throws {
+    while true {
+      let work = app.tables.withLock { MergeWork(&$0, outdated: ()) }
+      guard let day = work.days.first else { return }
+      let segment = try seal(day, work, app)
+      try store.write { connection in
+        try SegmentTable.enforce(segment, replacing: work.segments[day], in: connection)
+      }
+      app.tables.withLock { $0.segments[day] = segment }
+      retire(work.segments[day].map { [$0] } ?? [])
+    }
   }
 
   private func retire(_ segments: [Segment]) {
@@ -116,20 +162,13 @@ extension QueryEngine {
   /// Deletes the columns of replaced segments that no query holds any more.
   private func deleteRetired() throws {
     let free = retired.withLock { list in list.filter { $0.segment == nil }.map(\.id) }
-    guard !free.isEmpty else { return }
-    try store.write { connection in
-      for id in free { try SegmentTable.delete(id, in: connection) }
-      CrashPoint.reached("merge.retiredDeleted")
+    for id in free {
+      try store.write { connection in
+        try SegmentTable.delete(id, in: connection)
+        CrashPoint.reached("merge.retiredDeleted")
+      }
+      retired.withLock { list in list.removeAll { $0.id == id } }
+      cache.remove(id)
     }
-    retired.withLock { list in list.removeAll { free.contains($0.id) } }
-    for id in free { cache.remove(id) }
   }
-}
-
-/// What one merge puts away, as it was when the merge began.
-private struct MergeWork: Sendable {
-  let buffers: [SealedRows]
-  let segments: [Int32: Segment]
-  let lastBlock: Int64
-  let calendar: AppCalendar
 }

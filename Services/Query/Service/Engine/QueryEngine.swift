@@ -46,7 +46,12 @@ package final class QueryEngine: Sendable {
   /// The tables of the engine, numbered from `first` on.
   package static func migrations(from first: Int) -> [Migration] { Schema.migrations(from: first) }
 
-  /// How many numbers they take.
+  /// Those that are numbered behind `Directory.laterMigrations`.
+  package static func laterMigrations(from first: Int) -> [Migration] {
+    Schema.laterMigrations(from: first)
+  }
+
+  /// How many numbers `migrations` take.
   package static let migrationCount = Schema.migrationCount
 
   // MARK: Apps

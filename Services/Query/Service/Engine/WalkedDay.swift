@@ -9,7 +9,8 @@ struct WalkedDay {
   /// Days before and behind the range that was asked for are walked for the opens that reach into or out of it.
   let place: Place
   let columns: DayPointers
-  private let contextWords: UnsafePointer<UInt32>
+  /// By context: the scene.
+  private let scenes: UnsafePointer<UInt32>
 
   enum Place: Sendable { case before, inRange, behind }
 
@@ -23,21 +24,26 @@ struct WalkedDay {
   /// Code of the page, 0: none.
   @inline(__always) func page(_ row: Int) -> Int { Int(columns.page[row]) }
   @inline(__always) func context(_ row: Int) -> Int { Int(columns.context[row]) }
-  /// A word of the row's context, by the position of its column.
-  @inline(__always) func contextWord(_ row: Int, _ column: Int) -> Int {
-    Int(contextWords[context(row) * ContextColumns.count + column])
-  }
+  /// 0: none.
+  @inline(__always) func scene(_ row: Int) -> Int { Int(scenes[context(row)]) }
   @inline(__always) func isPassive(_ row: Int) -> Bool { columns.flags[row] & 1 != 0 }
 
-  static let launch = Int(BuiltInEvent.launch.rawValue)
-  static let foreground = Int(BuiltInEvent.foreground.rawValue)
-  static let background = Int(BuiltInEvent.background.rawValue)
-  static let pageView = Int(BuiltInEvent.pageView.rawValue)
-  static let pageLeave = Int(BuiltInEvent.pageLeave.rawValue)
-  static let share = Int(BuiltInEvent.share.rawValue)
+  @inline(__always) static var launch: Int { Int(BuiltInEvent.launch.rawValue) }
+  @inline(__always) static var foreground: Int { Int(BuiltInEvent.foreground.rawValue) }
+  @inline(__always) static var background: Int { Int(BuiltInEvent.background.rawValue) }
+  @inline(__always) static var pageView: Int { Int(BuiltInEvent.pageView.rawValue) }
+  @inline(__always) static var pageLeave: Int { Int(BuiltInEvent.pageLeave.rawValue) }
+  @inline(__always) static var share: Int { Int(BuiltInEvent.share.rawValue) }
 }
 
 extension WalkedDay {
+  private static let sceneColumn: Int = {
+    guard let position = ContextColumns.position(.scene) else {
+      preconditionFailure("the scene is in no column")
+    }
+    return position
+  }()
+
   /// Calls `body` with the day's columns; not where it has no events.
   ///
   /// - Parameter end: when the next day begins, ms since 1970.
@@ -45,12 +51,12 @@ extension WalkedDay {
     _ day: DayColumns, end: Int64, _ place: Place, _ body: (WalkedDay) -> Void
   ) {
     day.withPointers { columns in
-      day.contextWords.withUnsafeBufferPointer { words in
-        guard let words = words.baseAddress else { return }
+      day.contextColumn(sceneColumn).withUnsafeBufferPointer { scenes in
+        guard let scenes = scenes.baseAddress else { return }
         body(
           WalkedDay(
             number: day.day, begin: day.beginMilliseconds, end: end, place: place,
-            columns: columns, contextWords: words))
+            columns: columns, scenes: scenes))
       }
     }
   }

@@ -121,9 +121,8 @@ struct ShareColumns: Sendable {
   /// - Parameter field: of the field `share_id` of events, where any has one. It goes before the context's: that one is the
   ///   share by which the sender came.
   init(_ day: DayColumns, field: UInt32?) {
-    cameBy = day.context.map { context in
-      day.contextWords[Int(context) * ContextColumns.count + Self.contextPosition]
-    }
+    let shares = day.contextColumn(Self.contextPosition)
+    cameBy = day.context.map { shares[Int($0)] }
     var given = cameBy
     if let field, let column = day.fields[field] {
       for (row, value) in zip(column.rows, column.values) where value != 0 {

@@ -44,13 +44,6 @@ struct DistributionVisitor: OpenVisitor {
   private static let wordsPerUser = 2
   static let bytesPerUser = wordsPerUser * 8
 
-  private static let sceneColumn: Int = {
-    guard let position = ContextColumns.position(.scene) else {
-      preconditionFailure("the scene is in no column")
-    }
-    return position
-  }()
-
   private let base: UInt32
   private let sources: SourceKeyTable
   private let wanted: Int?
@@ -86,7 +79,7 @@ struct DistributionVisitor: OpenVisitor {
   @inline(__always)
   mutating func begin(_ row: Int, at time: Int64) -> Open {
     guard let day, day.isInRange, test.holds(row, day) else { return Open() }
-    return Open(source: sources.key(day.contextWord(row, Self.sceneColumn)))
+    return Open(source: sources.key(day.scene(row)))
   }
 
   @inline(__always)
