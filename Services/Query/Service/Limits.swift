@@ -5,13 +5,18 @@ package enum Limits {
   static let funnelStepsMin = 2
   static let funnelStepsMax = 20
   static let eventsPerStepMax = 20
+  static let pathStepsMin = 2
+  static let pathStepsMax = 10
+  static let pathStepsDefault = 5
+  /// Bits of the number of a node: ten of them fit into the widest key of a path.
+  static let pathNodeBitsMax = 25
   static let windowMillisecondsMax: Int64 = 3_660 * 86_400_000
   static let windowMillisecondsDefault: Int64 = 86_400_000
   static let labelBytesMax = 256
   static let funnelExclusionsMax = 10
   static let heldFieldsMax = 3
   /// Users of a block of a funnel, the part that one thread does at a time: their state stays in a core's cache.
-  static let funnelBlockUsersMax = 1 << 14
+  static let funnelBlockUsersMax = 1 << 13
   /// Bytes of the days that a funnel holds at once, and of the states of users that wait for the next days.
   static let funnelHeldDaysBytesMax = 128 << 20
   static let funnelStateBytesMax = 64 << 20
@@ -105,6 +110,8 @@ package enum Limits {
   static let columnDepthMax = 6
 
   static func assertRelations() {
+    WalkedDay.assertCodes()
+    precondition(pathStepsMax * pathNodeBitsMax <= WidePathKey.bitWidth)
     precondition(sealRows < unsealedRowsMax)
     precondition(hotBufferRowsMax <= sealRows)
     precondition(funnelStepsMax <= 32, "a step is a bit of a 32-bit mask")

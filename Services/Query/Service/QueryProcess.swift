@@ -29,7 +29,7 @@ package enum QueryProcess {
         service, EventAnalysisService(runner: runner), RetentionService(runner: runner),
         UsersService(runner: runner), PerformanceService(runner: runner),
         VisitsService(runner: runner), PagesService(runner: runner),
-        TrafficService(runner: runner),
+        TrafficService(runner: runner), PathsService(runner: runner),
       ],
       background: [
         .init("follow") { try await follower.run() }, .init("merge") { try await service.run() },

@@ -19,6 +19,9 @@ final class AppState: Sendable {
     tables.withLock { tables in codes.map { tables[kind].text($0) } }
   }
 
+  /// One more than the highest code of a dictionary.
+  func codeCount(_ kind: DictionaryKind) -> Int { tables.withLock { $0[kind].count } }
+
   func code(_ kind: DictionaryKind, of text: String) -> UInt32? {
     tables.withLock { $0[kind].existing(text) }
   }

@@ -28,12 +28,19 @@ struct WalkedDay {
   @inline(__always) func scene(_ row: Int) -> Int { Int(scenes[context(row)]) }
   @inline(__always) func isPassive(_ row: Int) -> Bool { columns.flags[row] & 1 != 0 }
 
-  @inline(__always) static var launch: Int { Int(BuiltInEvent.launch.rawValue) }
-  @inline(__always) static var foreground: Int { Int(BuiltInEvent.foreground.rawValue) }
-  @inline(__always) static var background: Int { Int(BuiltInEvent.background.rawValue) }
-  @inline(__always) static var pageView: Int { Int(BuiltInEvent.pageView.rawValue) }
-  @inline(__always) static var pageLeave: Int { Int(BuiltInEvent.pageLeave.rawValue) }
-  @inline(__always) static var share: Int { Int(BuiltInEvent.share.rawValue) }
+  // Written out: whatever is worked out at the first use is asked for at every use whether it has been.
+  static let launch = 1
+  static let foreground = 2
+  static let background = 3
+  static let pageView = 4
+  static let pageLeave = 5
+  static let share = 6
+
+  static func assertCodes() {
+    let codes = [launch, foreground, background, pageView, pageLeave, share]
+    let events: [BuiltInEvent] = [.launch, .foreground, .background, .pageView, .pageLeave, .share]
+    precondition(codes == events.map { Int($0.rawValue) }, "a built-in event's code is its raw value")
+  }
 }
 
 extension WalkedDay {

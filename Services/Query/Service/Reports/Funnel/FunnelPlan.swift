@@ -1,5 +1,4 @@
 import Events
-import Synchronization
 
 /// What a funnel's threads share: the question as tables.
 struct FunnelPlan: Sendable {
@@ -117,7 +116,7 @@ struct StepMatcher {
 enum EventCodes {
   /// Zeros, one for each event that a snapshot may hold.
   static func table(in snapshot: AppSnapshot) -> [UInt32] {
-    Array(repeating: 0, count: snapshot.app.tables.withLock { $0[.events].count })
+    Array(repeating: 0, count: snapshot.app.codeCount(.events))
   }
 
   static func check(_ events: [String], asked: String) throws(QueryError) {

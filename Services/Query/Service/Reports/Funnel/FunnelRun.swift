@@ -70,11 +70,11 @@ struct FunnelRun {
   ) throws -> ([State.Part], EventTally) {
     var tally = EventTally()
     let scan = FunnelScan<State>(
-      plan: plan, days: numbers, userCount: snapshot.userCount, control: control)
+      plan: plan, source: source, days: numbers, userCount: snapshot.userCount, control: control)
     var tallied: Set<Int32> = []
-    let found = try scan.run { number in
-      let isFirst = tallied.insert(number).inserted
-      return try load(number, days, isFirst, &tally)
+    let found = try scan.run { day in
+      let isFirst = tallied.insert(day.day).inserted
+      return try prepare(day, days, isFirst, &tally)
     }
     if plan.countsFlags { tally.add(flagCounts: found.flagCounts, query.traffic) }
     return (found.parts, tally)
@@ -114,14 +114,13 @@ struct FunnelRun {
       backgrounds: backgrounds)
   }
 
-  /// Reads a day and decides what filters and fields say of its rows.
+  /// Decides what filters and fields say of a day's rows.
   ///
   /// - Parameter isFirst: the day is read for the first time.
-  private func load(
-    _ number: Int32, _ days: ClosedRange<Int>, _ isFirst: Bool, _ tally: inout EventTally
+  private func prepare(
+    _ day: DayColumns, _ days: ClosedRange<Int>, _ isFirst: Bool, _ tally: inout EventTally
   ) throws -> FunnelDay {
-    let day = try source.load(number)
-    let isInRange = days.contains(Int(number))
+    let isInRange = days.contains(Int(day.day))
     let mask = scope?.mask(day)
     if let mask, isInRange, isFirst { tally.add(day, query.traffic, mask: mask) }
     return FunnelDay(
