@@ -23,7 +23,8 @@ final class SourceColumn: Sendable {
   private let app: AppState
   private let sources: AppSources
   private static let fields: [ContextField] = [.scene, .campaignSource, .campaignMedium, .qrID]
-  private static let columns = fields.map { field -> Int in
+  /// Of contexts: all that may decide a value.
+  static let columns = fields.map { field -> Int in
     guard let position = ContextColumns.position(field) else {
       preconditionFailure("\(field.name) is in no column")
     }

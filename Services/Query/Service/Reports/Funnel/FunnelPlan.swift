@@ -77,19 +77,19 @@ struct StepMatcher {
   /// By code of an event; covers every event of the snapshot.
   let masks: [UInt32]
   let count: Int
-  let fieldCodes: Set<UInt32>
+  let reads: RowReads
 
   init(_ steps: [FunnelQuery.Step], in snapshot: AppSnapshot) throws(QueryError) {
     var filters: [(step: UInt32, program: FilterProgram)] = []
     var masks = EventCodes.table(in: snapshot)
-    var fields: Set<UInt32> = []
+    var reads = RowReads(columns: .event)
     for (index, step) in steps.enumerated() {
       let asked = "steps[\(index)]"
       try EventCodes.check(step.events, asked: "\(asked).events")
       try Self.check(label: step.label, asked: "\(asked).label")
       if let tree = step.filter {
         let filter = try FilterProgram(tree, in: snapshot, asked: "\(asked).filter")
-        fields.formUnion(filter.fieldCodes)
+        reads.add(filter.reads)
         filters.append((UInt32(index), filter))
       }
       for code in EventCodes.of(step.events, in: snapshot) { masks[code] |= 1 << UInt32(index) }
@@ -97,7 +97,7 @@ struct StepMatcher {
     self.filters = filters
     self.masks = masks
     count = steps.count
-    fieldCodes = fields
+    self.reads = reads
   }
 
   private static func check(label: String, asked: String) throws(QueryError) {

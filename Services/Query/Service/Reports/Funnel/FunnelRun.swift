@@ -24,13 +24,10 @@ struct FunnelRun {
     scope = try query.filter.map { [snapshot] in try FilterProgram($0, in: snapshot) }
     breakdown = try query.breakdown.map { [snapshot] in try Breakdown($0, in: snapshot) }
     shareField = query.isAcrossUsers ? ShareColumns.fieldCode(in: snapshot) : nil
-    let codes = [
-      matcher.fieldCodes, exclusions.fieldCodes, held.fieldCodes, scope?.fieldCodes ?? [],
-      breakdown?.fieldCodes ?? [], Set([shareField].compactMap { $0 }),
-    ]
-    source = try DaySource(
-      snapshot, engine: engine, fields: codes.reduce(into: []) { $0.formUnion($1) },
-      control: control)
+    var reads = matcher.reads
+    for more in [exclusions.reads, held.reads, scope?.reads, breakdown?.reads] { reads.add(more) }
+    if query.isAcrossUsers { reads.add(ShareColumns.reads(field: shareField)) }
+    source = try DaySource(snapshot, engine: engine, reads: reads, control: control)
   }
 
   /// The last day on which a step of a chain may happen that begins in a range.
