@@ -73,9 +73,11 @@ package enum Limits {
   /// Bytes of scratch memory that one query may hold, by its own count.
   static let queryBytesMax = 256 << 20
   /// Bytes of decoded days kept between queries.
-  static let cacheBytesDefault = 288 << 20
+  static let cacheBytesDefault = 448 << 20
   /// Days that a scan has read ahead.
   static let daysReadAhead = 4
+  /// Bytes of what trends keep of days, beside their columns.
+  static let trendTotalsBytesMax = 4 << 20
   /// Queries that run at a time, and that wait for a thread.
   static let threadsDefault = 2
   static let waitingQueriesMax = 256

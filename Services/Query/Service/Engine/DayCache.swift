@@ -23,7 +23,7 @@ struct MixedDay: Sendable {
   let fields: Set<UInt32>
 }
 
-/// Decoded days that queries share, the least recently used thrown away first. Bounded by bytes.
+/// Decoded days that queries share. Bounded by bytes.
 final class DayCache: Sendable {
   private enum Key: Hashable {
     case sealed(Int64)
@@ -70,7 +70,7 @@ final class DayCache: Sendable {
       clock += 1
       entries[key] = Entry(content: content, bytes: bytes, lastUse: clock)
       self.bytes += bytes
-      while self.bytes > bytesMax, removeOldest() {}
+      while self.bytes > bytesMax, removeOne() {}
     }
 
     mutating func remove(_ key: Key) {
@@ -78,11 +78,17 @@ final class DayCache: Sendable {
       bytes -= entry.bytes
     }
 
-    mutating func removeOldest() -> Bool {
-      guard let oldest = entries.min(by: { $0.value.lastUse < $1.value.lastUse })?.key else {
+    /// A query reads its days one after another. Where they are a little more than there is room for, the one that was used
+    /// longest ago is always the next that will be wanted, so that nothing would ever be found: days go by chance. What is
+    /// made of days is small, and goes when there are none left, the oldest first.
+    mutating func removeOne() -> Bool {
+      let days = entries.keys.filter { key in
+        if case .sealed = key { return true }
         return false
       }
-      remove(oldest)
+      let oldest = { self.entries.min { $0.value.lastUse < $1.value.lastUse }?.key }
+      guard let victim = days.randomElement() ?? oldest() else { return false }
+      remove(victim)
       return true
     }
   }

@@ -8,6 +8,7 @@ import Synchronization
 package final class QueryEngine: Sendable {
   let store: Store
   let cache: DayCache
+  let trendTotals = TrendTotals()
   private let state: Mutex<State>
   private let queries = Atomic<Int>(0)
   /// Held while rows become visible, so that a snapshot has all rows before its offset and no others.

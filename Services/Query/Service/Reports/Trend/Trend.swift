@@ -158,10 +158,23 @@ private struct TrendRun {
   private func scan(
     _ periods: [Period], _ chosen: TrendSeriesChoice?, wanted: TrendWanted? = nil
   ) throws -> TrendResult {
-    try TrendScan(
+    if isOfDays, chosen == nil, wanted == nil {
+      return try TrendOfDays(
+        source: scope.source, periods: periods, traffic: query.traffic, control: scope.control
+      ).run()
+    }
+    return try TrendScan(
       source: scope.source, periods: periods, filter: scope.filter, series: chosen,
       traffic: query.traffic, control: scope.control, wanted: wanted
     ).run()
+  }
+
+  /// Whether whole days can be added up.
+  private var isOfDays: Bool {
+    switch query.granularity {
+    case .minute, .hour: false
+    case .day, .week, .month, .all: scope.filter == nil
+    }
   }
 
   private func points(_ result: TrendResult, series: Int) -> [TrendPoint] {

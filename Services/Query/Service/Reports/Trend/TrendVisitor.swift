@@ -6,11 +6,14 @@ struct TrendCounts: WalkSummary {
   private(set) var before: [UInt64] = []
   /// Those that were wanted, in any order.
   private(set) var users: [UInt32] = []
+  /// By period: the latest event of the opens that begin in it, 0 where there are none.
+  private var lastOfOpens: [Int64] = []
 
   init() {}
 
-  init(_ cells: [TrendMetrics], before: [UInt64], users: [UInt32]) {
+  init(_ cells: [TrendMetrics], before: [UInt64], users: [UInt32], lastOfOpens: [Int64]) {
     self.cells = cells
+    self.lastOfOpens = lastOfOpens
     self.before = before
     self.users = users
   }
@@ -19,8 +22,19 @@ struct TrendCounts: WalkSummary {
     cells.isEmpty ? Array(repeating: TrendMetrics(), count: count) : cells
   }
 
+  func lastOfOpens(_ count: Int) -> [Int64] {
+    lastOfOpens.isEmpty ? Array(repeating: 0, count: count) : lastOfOpens
+  }
+
   mutating func merge(_ other: TrendCounts) {
     users += other.users
+    if lastOfOpens.isEmpty {
+      lastOfOpens = other.lastOfOpens
+    } else {
+      for (period, last) in other.lastOfOpens.enumerated() {
+        lastOfOpens[period] = max(lastOfOpens[period], last)
+      }
+    }
     if cells.isEmpty {
       cells = other.cells
     } else {
@@ -89,6 +103,7 @@ struct TrendVisitor: OpenVisitor {
   /// The same of shares.
   private let sharePeriods: Scratch<Int32>
   private var cells: Scratch<TrendMetrics>?
+  private var lastOfOpens: Scratch<Int64>?
   private var before: [UInt64] = []
 
   private var day: WalkedDay?
@@ -137,6 +152,7 @@ struct TrendVisitor: OpenVisitor {
     if let cells { return cells.pointer }
     let made = Scratch(repeating: TrendMetrics(), count: periods.ranges.count * seriesCount)
     cells = made
+    lastOfOpens = Scratch(repeating: 0, count: periods.ranges.count)
     return made.pointer
   }
 
@@ -151,10 +167,12 @@ struct TrendVisitor: OpenVisitor {
   mutating func takeSummary() -> TrendCounts {
     defer {
       cells = nil
+      lastOfOpens = nil
       before = []
       users = []
     }
-    return TrendCounts(cells?.values ?? [], before: before, users: users)
+    return TrendCounts(
+      cells?.values ?? [], before: before, users: users, lastOfOpens: lastOfOpens?.values ?? [])
   }
 
   // MARK: Events
@@ -292,6 +310,10 @@ struct TrendVisitor: OpenVisitor {
   mutating func end(_ open: inout Open, of user: UInt32, _ end: OpenEnd) {
     guard open.cell >= 0 else { return }
     add(open, to: table() + open.cell)
+    if let lastOfOpens {
+      let last = lastOfOpens.pointer + open.cell / seriesCount
+      last.pointee = max(last.pointee, end.lastMilliseconds)
+    }
     if open.series > 0 { add(open, to: table() + (open.cell + open.series)) }
   }
 
