@@ -32,6 +32,8 @@ package enum Limits {
   /// Different values that a breakdown may meet before it is refused.
   static let breakdownValuesMax = 1_000_000
 
+  /// Rows of events are kept where they are at most this part of a day's.
+  static let rareEventShare = 8
   /// Of an event analysis.
   static let eventSeriesMax = 10
   static let formulasMax = 10

@@ -36,7 +36,7 @@ extension DaySource {
     let days = Array(self.days(in: days.lowerBound..<days.upperBound + 1))
     let tallies = try Blocks.map(days.count, threads: Limits.threadsDefault) { index in
       var tally = EventTally()
-      tally.add(try load(days[index]), traffic, mask: nil)
+      try self.tally(days[index], traffic, into: &tally)
       return tally
     }
     return tallies.reduce(into: EventTally()) { $0.merge($1) }

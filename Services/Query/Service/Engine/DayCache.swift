@@ -203,7 +203,7 @@ final class DayCache: Sendable {
 
   /// Keeps them where they are few of the day's: all the others are found as fast again.
   func insert(_ segment: Segment, _ events: Set<UInt32>, rows: [UInt32], users: [UInt32]) {
-    guard rows.count <= segment.rows / 8 else { return }
+    guard rows.count <= segment.rows / Limits.rareEventShare else { return }
     state.withLock {
       $0.insert(
         .rows(segment.id, events), .rows(rows, users: users), rows.count * 8 + 256, bytesMax)

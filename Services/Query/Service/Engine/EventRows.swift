@@ -49,6 +49,11 @@ struct EventRows: Sendable {
 }
 
 extension DaySource {
+  /// The rows of these events where they are kept; nil: they must be looked for.
+  func knownRows(of events: Set<UInt32>, _ day: Int32) -> [UInt32]? {
+    sealedSegment(day).flatMap { engine.cache.rows($0, events)?.rows }
+  }
+
   /// The rows of these events, kept between queries where the day is sealed: for events that are few of all.
   func rows(of events: Set<UInt32>, _ day: Int32) throws -> EventRows {
     let columns = try load(day)
