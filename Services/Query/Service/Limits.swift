@@ -50,6 +50,13 @@ enum Limits {
   static let queryBytesMax = 256 << 20
   /// Bytes of decoded days kept between queries.
   static let cacheBytesDefault = 32 << 20
+  /// Bytes of answers kept until the log goes on.
+  static let answerBytesDefault = 8 << 20
+  /// Bytes of one message of a CSV export.
+  static let csvChunkBytes = 64 << 10
+  /// Users of one page of a list.
+  static let usersPerPageDefault = 1_000
+  static let usersPerPageMax = 10_000
   /// Queries that run at a time, and that wait for a thread.
   static let threadsDefault = 2
   static let waitingQueriesMax = 256

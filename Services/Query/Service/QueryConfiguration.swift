@@ -21,10 +21,14 @@ package enum QuerySettings {
     "seal-rows", default: Limits.sealRows, in: 1...Limits.unsealedRowsMax, unit: "events",
     help: "Events of an app that are merged into its days together; fewer wait for others.")
 
+  package static let answersMebibytesMax = Setting<Int>.integer(
+    "answer-cache-mib-max", default: Limits.answerBytesDefault >> 20, in: 0...65_536, unit: "MiB",
+    help: "Answers kept until the log goes on; given back after 10 s without a query. 0: none.")
+
   package static let all =
     IngestSource.settings + [
       threads.definition, waitingMax.definition, memoryMebibytesMax.definition,
-      cacheMebibytesMax.definition, sealRows.definition,
+      cacheMebibytesMax.definition, answersMebibytesMax.definition, sealRows.definition,
     ]
 }
 
@@ -35,6 +39,7 @@ package struct QueryConfiguration: Sendable {
   package var queryBytesMax = Limits.queryBytesMax
   package var cacheBytesMax = Limits.cacheBytesDefault
   package var sealRows = Limits.sealRows
+  package var answerBytesMax = Limits.answerBytesDefault
 
   package init() {}
 
@@ -44,6 +49,7 @@ package struct QueryConfiguration: Sendable {
     queryBytesMax = settings[QuerySettings.memoryMebibytesMax] << 20
     cacheBytesMax = settings[QuerySettings.cacheMebibytesMax] << 20
     sealRows = settings[QuerySettings.sealRows]
+    answerBytesMax = settings[QuerySettings.answersMebibytesMax] << 20
   }
 
   /// How the store is opened: a lost commit comes again from the log, so nothing waits for the disk.

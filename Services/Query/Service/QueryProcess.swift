@@ -23,7 +23,7 @@ package enum QueryProcess {
     let runner = ReportRunner(engine: engine, configuration: configuration)
     let service = QueryService(
       runner: runner, sealRows: configuration.sealRows, status: { follower.status })
-    register(engine, follower, context.metrics)
+    register(runner, follower, context.metrics)
     return ServiceParts(
       handlers: [
         service, EventAnalysisService(runner: runner), RetentionService(runner: runner),
@@ -39,8 +39,9 @@ package enum QueryProcess {
   }
 
   private static func register(
-    _ engine: QueryEngine, _ follower: LogFollower, _ metrics: MetricsRegistry
+    _ runner: ReportRunner, _ follower: LogFollower, _ metrics: MetricsRegistry
   ) {
+    let engine = runner.engine
     metrics.gauge("footfall_consumer_next_offset", help: "The next offset of the log to apply.") {
       Double(engine.currentPosition.nextOffset)
     }
@@ -53,6 +54,9 @@ package enum QueryProcess {
     }
     metrics.counter("footfall_query_queries_total", help: "Queries begun.") {
       Double(engine.queryCount)
+    }
+    metrics.counter("footfall_query_answers_remembered_total", help: "Answers that were given again.") {
+      Double(runner.answers.hits)
     }
   }
 }

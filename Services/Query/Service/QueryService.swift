@@ -53,7 +53,7 @@ package final class QueryService: QueryHandlers {
       try await merge()
       idle = runner.engine.queryCount == queries ? idle + 1 : 0
       queries = runner.engine.queryCount
-      if idle == Self.idleIntervals { runner.engine.cache.removeAll() }
+      if idle == Self.idleIntervals { runner.giveBack() }
     }
   }
 
