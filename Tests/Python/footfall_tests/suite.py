@@ -58,6 +58,7 @@ class Messages:
             "retention": "query.v1.retention",
             "users": "query.v1.users",
             "performance": "query.v1.performance",
+            "reports": "query.v1.reports",
             "live": "live.v1.live",
             "log": "ingest.v1.log",
         }.items():
