@@ -80,6 +80,13 @@ package enum Limits {
   static let daysReadAhead = 4
   /// Bytes of what trends keep of days, beside their columns.
   static let trendTotalsBytesMax = 4 << 20
+  /// Bytes of answers kept until the log goes on.
+  static let answerBytesDefault = 8 << 20
+  /// Bytes of one message of a CSV export.
+  static let csvChunkBytes = 64 << 10
+  /// Users of one page of a list.
+  static let usersPerPageDefault = 1_000
+  static let usersPerPageMax = 10_000
   /// Queries that run at a time, and that wait for a thread.
   static let threadsDefault = 2
   static let waitingQueriesMax = 256

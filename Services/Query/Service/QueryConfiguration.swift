@@ -25,10 +25,15 @@ package enum QuerySettings {
     "compress-after-seconds", default: Limits.compressAfterSecondsDefault, in: 0...31_536_000,
     unit: "s", help: "Sealed days that were left alone for so long are compressed.")
 
+  package static let answersMebibytesMax = Setting<Int>.integer(
+    "answer-cache-mib-max", default: Limits.answerBytesDefault >> 20, in: 0...65_536, unit: "MiB",
+    help: "Answers kept until the log goes on; given back after a minute without a query. 0: none.")
+
   package static let all =
     IngestSource.settings + [
       threads.definition, waitingMax.definition, memoryMebibytesMax.definition,
-      cacheMebibytesMax.definition, sealRows.definition, compressAfterSeconds.definition,
+      cacheMebibytesMax.definition, answersMebibytesMax.definition, sealRows.definition,
+      compressAfterSeconds.definition,
     ]
 }
 
@@ -40,6 +45,7 @@ package struct QueryConfiguration: Sendable {
   package var cacheBytesMax = Limits.cacheBytesDefault
   package var sealRows = Limits.sealRows
   package var compressAfterSeconds = Limits.compressAfterSecondsDefault
+  package var answerBytesMax = Limits.answerBytesDefault
 
   package init() {}
 
@@ -50,6 +56,7 @@ package struct QueryConfiguration: Sendable {
     cacheBytesMax = settings[QuerySettings.cacheMebibytesMax] << 20
     sealRows = settings[QuerySettings.sealRows]
     compressAfterSeconds = settings[QuerySettings.compressAfterSeconds]
+    answerBytesMax = settings[QuerySettings.answersMebibytesMax] << 20
   }
 
   /// How the store is opened: a lost commit comes again from the log, so nothing waits for the disk.

@@ -23,13 +23,14 @@ package enum QueryProcess {
     let service = QueryService(
       runner: runner, sealRows: configuration.sealRows,
       compressAfterSeconds: configuration.compressAfterSeconds, status: { follower.status })
-    register(engine, follower, context.metrics)
+    register(runner, follower, context.metrics)
     return ServiceParts(
       handlers: [
         service, EventAnalysisService(runner: runner), RetentionService(runner: runner),
         UsersService(runner: runner), PerformanceService(runner: runner),
         VisitsService(runner: runner), PagesService(runner: runner),
         TrafficService(runner: runner), PathsService(runner: runner),
+        ReportsService(runner: runner),
       ],
       background: [
         .init("follow") { try await follower.run() }, .init("merge") { try await service.run() },
@@ -49,8 +50,9 @@ package enum QueryProcess {
   }
 
   private static func register(
-    _ engine: QueryEngine, _ follower: LogFollower, _ metrics: MetricsRegistry
+    _ runner: ReportRunner, _ follower: LogFollower, _ metrics: MetricsRegistry
   ) {
+    let engine = runner.engine
     metrics.gauge("footfall_consumer_next_offset", help: "The next offset of the log to apply.") {
       Double(engine.currentPosition.nextOffset)
     }
@@ -69,6 +71,9 @@ package enum QueryProcess {
     }
     metrics.counter("footfall_query_queries_total", help: "Queries begun.") {
       Double(engine.queryCount)
+    }
+    metrics.counter("footfall_query_answers_remembered_total", help: "Answers that were given again.") {
+      Double(runner.answers.hits)
     }
   }
 }

@@ -65,7 +65,7 @@ package final class QueryService: QueryHandlers {
       try await tend(rows: quiet < Self.quietIntervals ? sealRows : 1, leavesFew: leavesFew)
       idle = engine.queryCount == queries ? idle + 1 : 0
       queries = engine.queryCount
-      if idle == Self.idleIntervals { engine.giveMemoryBack() }
+      if idle == Self.idleIntervals { runner.giveBack() }
     }
   }
 

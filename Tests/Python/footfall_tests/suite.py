@@ -61,6 +61,7 @@ class Messages:
             "visits": "query.v1.visits",
             "pages": "query.v1.pages",
             "traffic": "query.v1.traffic",
+            "reports": "query.v1.reports",
             "live": "live.v1.live",
             "log": "ingest.v1.log",
         }.items():

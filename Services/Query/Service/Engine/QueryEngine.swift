@@ -11,6 +11,8 @@ package final class QueryEngine: Sendable {
   let trendTotals = TrendTotals()
   private let state: Mutex<State>
   private let queries = Atomic<Int>(0)
+  /// Changes of history that are no record of the log.
+  let historyVersion = Atomic<Int>(0)
   /// Held while rows become visible, so that a snapshot has all rows before its offset and no others.
   private let position: Mutex<AppliedPosition>
   let retired = Mutex<[RetiredSegment]>([])
