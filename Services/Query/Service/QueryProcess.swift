@@ -8,6 +8,7 @@ import Subscription
 package enum QueryProcess {
   /// - Throws: where the store cannot be opened or holds something damaged.
   package static func parts(_ context: ServiceContext) throws -> ServiceParts {
+    Allocator.tune()
     let configuration = QueryConfiguration(context.settings)
     let store = try Store(
       path: context.file("query.sqlite"), options: configuration.storeOptions,

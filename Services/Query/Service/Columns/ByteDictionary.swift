@@ -85,8 +85,28 @@ struct ByteDictionary: Sendable {
 
   private func equals(_ code: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
     let range = ends[code - 1]..<ends[code]
-    guard range.count == bytes.count else { return false }
-    return arena.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]).elementsEqual(bytes) }
+    let length = range.count
+    guard length == bytes.count, let other = bytes.baseAddress else { return false }
+    return arena.withUnsafeBytes { arena in
+      guard let start = arena.baseAddress else { return false }
+      let own = start + range.lowerBound
+      // Eight bytes at a time; the last eight may overlap those before.
+      if length < 8 { return (0..<length).allSatisfy { own.load(fromByteOffset: $0, as: UInt8.self) == bytes[$0] } }
+      var offset = 0
+      while offset + 8 < length {
+        if !Self.equalWords(own, other, offset) { return false }
+        offset &+= 8
+      }
+      return Self.equalWords(own, other, length - 8)
+    }
+  }
+
+  @inline(__always)
+  private static func equalWords(
+    _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ offset: Int
+  ) -> Bool {
+    a.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      == b.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
   }
 
   private mutating func insert(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32) -> UInt32 {

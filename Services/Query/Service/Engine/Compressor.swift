@@ -1,4 +1,3 @@
-import CAllocator
 import Events
 import Store
 import Synchronization
@@ -20,7 +19,7 @@ extension QueryEngine {
   /// Decoded days, and what the allocator keeps for later.
   package func giveMemoryBack() {
     cache.removeAll()
-    malloc_trim(0)
+    Allocator.trim()
   }
 
   package var cacheBytes: Int { cache.byteCount }

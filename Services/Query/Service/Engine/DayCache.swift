@@ -23,7 +23,8 @@ struct MixedDay: Sendable {
   let fields: Set<UInt32>
 }
 
-/// Decoded days that queries share. Bounded by bytes.
+/// Decoded days that queries share, bounded by bytes. What has not been used for long is thrown away first, then anything:
+/// were it the least recently used one, a question of more days than fit would find none of them, each time.
 final class DayCache: Sendable {
   private enum Key: Hashable {
     case sealed(Int64)
@@ -70,7 +71,7 @@ final class DayCache: Sendable {
       clock += 1
       entries[key] = Entry(content: content, bytes: bytes, lastUse: clock)
       self.bytes += bytes
-      while self.bytes > bytesMax, removeOne() {}
+      while self.bytes > bytesMax, removeOne(but: key) {}
     }
 
     mutating func remove(_ key: Key) {
@@ -78,17 +79,14 @@ final class DayCache: Sendable {
       bytes -= entry.bytes
     }
 
-    /// A query reads its days one after another. Where they are a little more than there is room for, the one that was used
-    /// longest ago is always the next that will be wanted, so that nothing would ever be found: days go by chance. What is
-    /// made of days is small, and goes when there are none left, the oldest first.
-    mutating func removeOne() -> Bool {
-      let days = entries.keys.filter { key in
-        if case .sealed = key { return true }
+    /// - Parameter kept: what has just been put in.
+    mutating func removeOne(but kept: Key) -> Bool {
+      guard let oldest = entries.min(by: { $0.value.lastUse < $1.value.lastUse }) else {
         return false
       }
-      let oldest = { self.entries.min { $0.value.lastUse < $1.value.lastUse }?.key }
-      guard let victim = days.randomElement() ?? oldest() else { return false }
-      remove(victim)
+      let isOld = clock - oldest.value.lastUse > UInt64(4 * entries.count)
+      let chosen = isOld ? oldest.key : entries.keys.filter { $0 != kept }.randomElement()
+      remove(chosen ?? kept)
       return true
     }
   }

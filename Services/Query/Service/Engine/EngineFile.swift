@@ -169,7 +169,7 @@ enum EngineFile {
       var bytes = 0
       let small = chunks.prefix { chunk in
         let count = end - chunk.first - codes
-        let isAlike = count <= max(codes, Limits.dictionaryChunkStringsMax / 64)
+        let isAlike = count <= max(2 * codes, Limits.dictionaryChunkStringsMax / 64)
         guard isAlike, chunk.encoding == 0, codes + count <= Limits.dictionaryChunkStringsMax,
           bytes + chunk.bytes <= Limits.dictionaryChunkBytesMax
         else { return false }

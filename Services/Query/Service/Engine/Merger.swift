@@ -27,6 +27,7 @@ extension QueryEngine {
       try resealOutdated(app)
     }
     try deleteRetired()
+    if sealed >= Limits.sealRows { Allocator.trim() }
     return sealed
   }
 
