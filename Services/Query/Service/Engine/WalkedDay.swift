@@ -9,8 +9,6 @@ struct WalkedDay {
   /// Days before and behind the range that was asked for are walked for the opens that reach into or out of it.
   let place: Place
   let columns: DayPointers
-  /// By context: the scene.
-  private let scenes: UnsafePointer<UInt32>
 
   enum Place: Sendable { case before, inRange, behind }
 
@@ -24,8 +22,6 @@ struct WalkedDay {
   /// Code of the page, 0: none.
   @inline(__always) func page(_ row: Int) -> Int { Int(columns.page[row]) }
   @inline(__always) func context(_ row: Int) -> Int { Int(columns.context[row]) }
-  /// 0: none.
-  @inline(__always) func scene(_ row: Int) -> Int { Int(scenes[context(row)]) }
   @inline(__always) func isPassive(_ row: Int) -> Bool { columns.flags[row] & 1 != 0 }
 
   // Written out: whatever is worked out at the first use is asked for at every use whether it has been.
@@ -44,12 +40,10 @@ struct WalkedDay {
 }
 
 extension WalkedDay {
-  private static let sceneColumn: Int = {
-    guard let position = ContextColumns.position(.scene) else {
-      preconditionFailure("the scene is in no column")
-    }
-    return position
-  }()
+  /// Stands before the first day.
+  static var none: WalkedDay {
+    WalkedDay(number: 0, begin: 0, end: 0, place: .before, columns: .none)
+  }
 
   /// Calls `body` with the day's columns; not where it has no events.
   ///
@@ -57,14 +51,11 @@ extension WalkedDay {
   static func of(
     _ day: DayColumns, end: Int64, _ place: Place, _ body: (WalkedDay) -> Void
   ) {
+    guard day.count > 0 else { return }
     day.withPointers { columns in
-      day.contextColumn(sceneColumn).withUnsafeBufferPointer { scenes in
-        guard let scenes = scenes.baseAddress else { return }
-        body(
-          WalkedDay(
-            number: day.day, begin: day.beginMilliseconds, end: end, place: place,
-            columns: columns, scenes: scenes))
-      }
+      body(
+        WalkedDay(
+          number: day.day, begin: day.beginMilliseconds, end: end, place: place, columns: columns))
     }
   }
 }

@@ -130,7 +130,8 @@ private struct TrendRun {
     self.breakdown = breakdown
     scope = try ReportScope(
       query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
-      snapshot: snapshot, fields: { _ in breakdown?.fieldCodes ?? [] })
+      snapshot: snapshot, columns: breakdown == nil ? [.event, .page] : .all,
+      contexts: breakdown == nil ? [] : nil, fields: { _ in breakdown?.fieldCodes ?? [] })
   }
 
   func answer() throws -> TrendAnswer {

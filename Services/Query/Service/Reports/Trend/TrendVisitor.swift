@@ -104,9 +104,11 @@ struct TrendVisitor: OpenVisitor {
   private let sharePeriods: Scratch<Int32>
   private var cells: Scratch<TrendMetrics>?
   private var lastOfOpens: Scratch<Int64>?
+  private var cellPointer: UnsafeMutablePointer<TrendMetrics>?
   private var before: [UInt64] = []
 
-  private var day: WalkedDay?
+  private var largePages = LargePageSets()
+  private var day = WalkedDay.none
   private var test = RowTest.nothing
   private var values: RowValues.Look?
   private var firstPeriod = 0
@@ -149,10 +151,11 @@ struct TrendVisitor: OpenVisitor {
   /// The cells that are counted into: made when they are first needed.
   @inline(__always)
   private mutating func table() -> UnsafeMutablePointer<TrendMetrics> {
-    if let cells { return cells.pointer }
+    if let cellPointer { return cellPointer }
     let made = Scratch(repeating: TrendMetrics(), count: periods.ranges.count * seriesCount)
     cells = made
     lastOfOpens = Scratch(repeating: 0, count: periods.ranges.count)
+    cellPointer = made.pointer
     return made.pointer
   }
 
@@ -168,6 +171,7 @@ struct TrendVisitor: OpenVisitor {
     defer {
       cells = nil
       lastOfOpens = nil
+      cellPointer = nil
       before = []
       users = []
     }
@@ -183,13 +187,12 @@ struct TrendVisitor: OpenVisitor {
   }
 
   mutating func passive(_ row: Int) {
-    guard let day else { return }
     count(row, day.event(row), at: day.time(row), isActive: false)
   }
 
   @inline(__always)
   private mutating func count(_ row: Int, _ code: Int, at time: Int64, isActive: Bool) {
-    guard let day, test.holds(row, day) else { return }
+    guard test.holds(row, day) else { return }
     if time >= periodEnd { move(to: time) }
     events += 1
     if code == WalkedDay.pageView { views += 1 }
@@ -274,7 +277,7 @@ struct TrendVisitor: OpenVisitor {
   }
 
   mutating func history(_ row: Int) {
-    guard let day, test.holds(row, day), !day.isPassive(row) else { return }
+    guard test.holds(row, day), !day.isPassive(row) else { return }
     noteBefore(0)
     if let series = values?(row, day), series > 0 { noteBefore(series) }
   }
@@ -291,14 +294,14 @@ struct TrendVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func begin(_ row: Int, at time: Int64) -> Open {
-    guard isInRange, let day, test.holds(row, day) else { return Open() }
+    guard isInRange, test.holds(row, day) else { return Open() }
     if time >= periodEnd { move(to: time) }
     return Open(cell: period * seriesCount, series: values.map { $0(row, day) } ?? 0)
   }
 
   @inline(__always)
   mutating func view(_ row: Int, at time: Int64, _ open: inout Open) {
-    if let day { open.pages.insert(day.page(row)) }
+    open.pages.insert(day.page(row), &largePages)
   }
 
   @inline(__always)
@@ -308,19 +311,20 @@ struct TrendVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func end(_ open: inout Open, of user: UInt32, _ end: OpenEnd) {
+    let pages = open.pages.finish(&largePages)
     guard open.cell >= 0 else { return }
-    add(open, to: table() + open.cell)
+    add(open, pages, to: table() + open.cell)
     if let lastOfOpens {
       let last = lastOfOpens.pointer + open.cell / seriesCount
       last.pointee = max(last.pointee, end.lastMilliseconds)
     }
-    if open.series > 0 { add(open, to: table() + (open.cell + open.series)) }
+    if open.series > 0 { add(open, pages, to: table() + (open.cell + open.series)) }
   }
 
   @inline(__always)
-  private func add(_ open: Open, to cell: UnsafeMutablePointer<TrendMetrics>) {
+  private func add(_ open: Open, _ pages: Int, to cell: UnsafeMutablePointer<TrendMetrics>) {
     cell.pointee.sessionCount += 1
     cell.pointee.stayMilliseconds += open.stay
-    cell.pointee.depth += UInt64(open.pages.count)
+    cell.pointee.depth += UInt64(pages)
   }
 }
