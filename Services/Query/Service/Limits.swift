@@ -64,8 +64,8 @@ package enum Limits {
   static let hourDaysMax = 92
 
   /// Users that a walk over opens takes together, and bytes of what it remembers of them: about a processor's cache.
-  static let walkBlockUsersMax = 1 << 14
-  static let walkBlockBytesMax = 1 << 20
+  static let walkBlockUsersMax = 1 << 13
+  static let walkBlockBytesMax = 1 << 18
   /// Bytes of columns that a walk holds at a time beyond those that are cached anyway.
   static let walkBatchBytesMax = 48 << 20
   /// Bytes of what a walk remembers of users from one batch of days to the next; with more, it reads the days again for
