@@ -136,8 +136,8 @@ let package = Package(
     .target(
       name: "Subscription",
       dependencies: [
-        "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Sources", "Store", logging,
-        protobuf,
+        "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Sources", "Store", crypto,
+        logging, protobuf,
       ],
       path: "Shared/Subscription", swiftSettings: settings),
     // What every service needs: configuration, logging, metrics, health, reflection, tokens, signals.

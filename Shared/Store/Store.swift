@@ -158,6 +158,24 @@ package final class Store: Sendable {
     if isClosed { throw StoreError(.closed, "\(path) is closed") }
   }
 
+  // MARK: The whole file
+
+  /// Writes the whole file anew, so that nothing is left in it of what was deleted, and gives its free pages back. Readers go
+  /// on; whoever wants to write waits. Needs as much space again, twice. What was deleted may be in the write-ahead log until
+  /// `checkpoint(truncate: true)` has emptied that.
+  package func rewrite() throws {
+    precondition(seal == nil, "a seal does not know of it")
+    try writer.sync { connection in
+      try checkUsable()
+      do throws(StoreError) {
+        try connection.execute("VACUUM")
+      } catch {
+        if error.code != .diskFull { poison(error) }
+        throw error
+      }
+    }
+  }
+
   // MARK: Reading
 
   /// Runs the closure on a reader that sees one unchanging state, blocking until a reader is free.

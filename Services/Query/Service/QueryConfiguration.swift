@@ -20,6 +20,9 @@ package enum QuerySettings {
   package static let sealRows = Setting<Int>.integer(
     "seal-rows", default: Limits.sealRows, in: 1...Limits.unsealedRowsMax, unit: "events",
     help: "Events of an app that are merged into its days together; fewer wait for others.")
+  package static let retentionDays = Setting<Int>.integer(
+    "retention-days", default: 0, in: 0...Limits.rangeDaysMax, unit: "days",
+    help: "Days of events that are kept, the log's last one included; 0: all. Older ones are dropped for good.")
 
   package static let compressAfterSeconds = Setting<Int>.integer(
     "compress-after-seconds", default: Limits.compressAfterSecondsDefault, in: 0...31_536_000,
@@ -33,7 +36,7 @@ package enum QuerySettings {
     IngestSource.settings + [
       threads.definition, waitingMax.definition, memoryMebibytesMax.definition,
       cacheMebibytesMax.definition, answersMebibytesMax.definition, sealRows.definition,
-      compressAfterSeconds.definition,
+      compressAfterSeconds.definition, retentionDays.definition,
     ]
 }
 
@@ -46,6 +49,8 @@ package struct QueryConfiguration: Sendable {
   package var sealRows = Limits.sealRows
   package var compressAfterSeconds = Limits.compressAfterSecondsDefault
   package var answerBytesMax = Limits.answerBytesDefault
+  /// 0: all.
+  package var retentionDays = 0
 
   package init() {}
 
@@ -57,6 +62,7 @@ package struct QueryConfiguration: Sendable {
     sealRows = settings[QuerySettings.sealRows]
     compressAfterSeconds = settings[QuerySettings.compressAfterSeconds]
     answerBytesMax = settings[QuerySettings.answersMebibytesMax] << 20
+    retentionDays = settings[QuerySettings.retentionDays]
   }
 
   /// How the store is opened: a lost commit comes again from the log, so nothing waits for the disk.

@@ -25,6 +25,10 @@ package final class QueryConsumer: LogConsumer {
       batch.message, decodedBy: batch.reader, appID: batch.app.appID, clock: batch.clock)
   }
 
+  package func erase(_ user: ErasedUser, in connection: StoreConnection) throws {
+    try engine.erase(user.app.appID, in: connection, where: user.matches)
+  }
+
   package func willCommit(_ next: LogPosition, in connection: StoreConnection) throws {
     try engine.willCommit(AppliedPosition(next), in: connection)
   }

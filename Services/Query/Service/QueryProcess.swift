@@ -23,7 +23,8 @@ package enum QueryProcess {
     let runner = ReportRunner(engine: engine, configuration: configuration)
     let service = QueryService(
       runner: runner, sealRows: configuration.sealRows,
-      compressAfterSeconds: configuration.compressAfterSeconds, status: { follower.status })
+      compressAfterSeconds: configuration.compressAfterSeconds,
+      retentionDays: configuration.retentionDays, status: { follower.status })
     register(runner, follower, context.metrics)
     return ServiceParts(
       handlers: [
@@ -69,6 +70,11 @@ package enum QueryProcess {
     }
     metrics.gauge("footfall_query_cache_bytes", help: "Decoded days kept between queries.") {
       Double(engine.cacheBytes)
+    }
+    metrics.gauge(
+      "footfall_query_erasures_waiting", help: "Erased users of whom something may still be here."
+    ) {
+      Double(engine.waitingErasures)
     }
     metrics.counter("footfall_query_queries_total", help: "Queries begun.") {
       Double(engine.queryCount)

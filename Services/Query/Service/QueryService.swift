@@ -15,19 +15,23 @@ package final class QueryService: QueryHandlers {
   private let status: @Sendable () -> ProtoConsumerStatus
   private let sealRows: Int
   private let compressAfterSeconds: Int
+  private let retentionDays: Int
   private let mergeQueue = DispatchQueue(label: "footfall.merge")
 
   /// - Parameters:
   ///   - sealRows: so many unsealed rows of an app are merged into its days.
   ///   - compressAfterSeconds: a sealed day that was left alone for so long is compressed.
+  ///   - retentionDays: so many days are kept; 0: all.
   ///   - status: how far the log has been applied.
   package init(
     runner: ReportRunner, sealRows: Int? = nil, compressAfterSeconds: Int? = nil,
+    retentionDays: Int = 0,
     status: @escaping @Sendable () -> ProtoConsumerStatus
   ) {
     self.runner = runner
     self.sealRows = sealRows ?? Limits.sealRows
     self.compressAfterSeconds = compressAfterSeconds ?? Limits.compressAfterSecondsDefault
+    self.retentionDays = retentionDays
     self.status = status
   }
 
@@ -71,10 +75,11 @@ package final class QueryService: QueryHandlers {
 
   private func tend(rows: Int, leavesFew: Bool) async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-      mergeQueue.async { [runner, compressAfterSeconds] in
+      mergeQueue.async { [runner, compressAfterSeconds, retentionDays] in
         continuation.resume(
           with: Result {
-            try runner.engine.mergeIfDue(rows: rows, leavesFew: leavesFew)
+            try runner.engine.mergeIfDue(
+              rows: rows, leavesFew: leavesFew, retentionDays: retentionDays)
             try runner.engine.compressQuiet(seconds: compressAfterSeconds)
           })
       }

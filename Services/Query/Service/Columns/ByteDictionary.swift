@@ -10,6 +10,8 @@ struct ByteDictionary: Sendable {
   private var hashes: [UInt32] = [0]
   /// Code, or 0 where the slot is free. Its size is a power of two, at least twice the count.
   private var slots: [UInt32] = Array(repeating: 0, count: 16)
+  /// Codes whose strings are about to be erased.
+  private var hidden: Set<UInt32> = []
 
   init() {}
 
@@ -36,7 +38,7 @@ struct ByteDictionary: Sendable {
     hashes.reserveCapacity(ends.count)
     for code in hashes.count..<ends.count { hashes.append(withBytes(UInt32(code), ByteHash.hash)) }
     slots = Array(repeating: 0, count: size)
-    for code in 1..<ends.count { place(UInt32(code), hashes[code]) }
+    for code in 1..<ends.count where !range(code).isEmpty { place(UInt32(code), hashes[code]) }
   }
 
   /// The code of a string, nil where it was never seen.
@@ -44,7 +46,7 @@ struct ByteDictionary: Sendable {
     if bytes.isEmpty { return 0 }
     if hashes.count < ends.count {
       // Rare: nobody has added a string since the start. A walk is cheaper than the index.
-      return (1..<UInt32(ends.count)).first { equals(Int($0), bytes) }
+      return (1..<UInt32(ends.count)).first { equals(Int($0), bytes) && !hidden.contains($0) }
     }
     return find(bytes, ByteHash.hash(bytes))
   }
@@ -67,6 +69,34 @@ struct ByteDictionary: Sendable {
     return try arena.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[range])) }
   }
 
+  // MARK: Erasing
+
+  /// No look-up finds these strings any more, though their codes still tell them: one that comes again gets another code.
+  mutating func hide(_ codes: some Sequence<UInt32>) { hidden.formUnion(codes) }
+
+  /// Codes of strings that look-ups find.
+  func codes(where matches: (UnsafeRawBufferPointer) -> Bool) -> [UInt32] {
+    (1..<max(1, UInt32(count))).filter { code in
+      !hidden.contains(code) && withBytes(code) { !$0.isEmpty && matches($0) }
+    }
+  }
+
+  /// Puts nothing in the place of strings; their codes stay taken. Cost: linear in the dictionary.
+  mutating func erase(_ codes: Set<UInt32>) {
+    guard !codes.isEmpty else { return }
+    var left: [UInt8] = []
+    left.reserveCapacity(arena.count)
+    var newEnds = [0]
+    newEnds.reserveCapacity(ends.count)
+    for code in 1..<max(1, ends.count) {
+      if !codes.contains(UInt32(code)) { left += arena[range(code)] }
+      newEnds.append(left.count)
+    }
+    arena = left
+    ends = newEnds
+    hidden.subtract(codes)
+  }
+
   private func range(_ code: Int) -> Range<Int> {
     precondition(code < ends.count, "a code of another dictionary")
     return code == 0 ? 0..<0 : ends[code - 1]..<ends[code]
@@ -77,7 +107,7 @@ struct ByteDictionary: Sendable {
     var slot = Int(hash) & mask
     while slots[slot] != 0 {
       let code = slots[slot]
-      if hashes[Int(code)] == hash, equals(Int(code), bytes) { return code }
+      if hashes[Int(code)] == hash, equals(Int(code), bytes), !hidden.contains(code) { return code }
       slot = (slot + 1) & mask
     }
     return nil
@@ -128,16 +158,21 @@ struct ByteDictionary: Sendable {
 
   private mutating func grow() {
     slots = Array(repeating: 0, count: slots.count * 2)
-    for code in 1..<ends.count { place(UInt32(code), hashes[code]) }
+    for code in 1..<ends.count where !range(code).isEmpty { place(UInt32(code), hashes[code]) }
   }
 }
 
 extension ByteDictionary {
-  /// The strings of these codes, to be stored: for each its length (4 bytes, little-endian) and its bytes.
+  /// The strings of these codes, to be stored: for each its length (4 bytes, little-endian) and its bytes. Nothing of those that
+  /// are about to be erased.
   func encode(_ codes: Range<Int>) -> [UInt8] {
     precondition(codes.lowerBound >= 1 && codes.upperBound <= count)
     var writer = ByteWriter()
     for code in codes {
+      if hidden.contains(UInt32(code)) {
+        writer.append(UInt32(0))
+        continue
+      }
       withBytes(UInt32(code)) {
         writer.append(UInt32($0.count))
         writer.append($0)
@@ -146,14 +181,14 @@ extension ByteDictionary {
     return writer.bytes
   }
 
-  /// Adds what `encode` gave, in the same order.
+  /// Adds what `encode` gave, in the same order. An empty string is one that was erased.
   mutating func append(encoded bytes: [UInt8]) throws(FormatError) {
     var offset = 0
     while offset < bytes.count {
       guard offset + 4 <= bytes.count else { throw FormatError("a dictionary's chunk ends early") }
       let length = (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << ($1 * 8) }
       offset += 4
-      guard length > 0, length <= bytes.count - offset else {
+      guard length <= bytes.count - offset else {
         throw FormatError("a dictionary's chunk holds a string of \(length) bytes")
       }
       arena.append(contentsOf: bytes[offset..<offset + length])

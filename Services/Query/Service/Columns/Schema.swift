@@ -9,7 +9,7 @@ enum Schema {
 
   /// Those that came after others who share the file had added theirs, in the order in which they came.
   static func laterMigrations(from first: Int) -> [Migration] {
-    [version3].enumerated().map { Migration(first + $0, $1) }
+    [version3, version4].enumerated().map { Migration(first + $0, $1) }
   }
 
   /// How many numbers `migrations` take.
@@ -24,6 +24,15 @@ enum Schema {
     ALTER TABLE segment ADD COLUMN active_mask INTEGER;
     ALTER TABLE dictionary ADD COLUMN encoding INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE segment ADD COLUMN is_compressed INTEGER NOT NULL DEFAULT 0;
+    """
+
+  /// Erasure of users, and days that are kept.
+  private static let version4 = """
+    ALTER TABLE app ADD COLUMN dropped_before INTEGER;
+    CREATE TABLE erasure(
+      app INTEGER NOT NULL,
+      user INTEGER NOT NULL,
+      PRIMARY KEY(app, user));
     """
 
   private static let version2 = """

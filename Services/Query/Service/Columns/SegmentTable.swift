@@ -202,6 +202,13 @@ enum SegmentTable {
     try connection.execute("UPDATE segment SET in_force = 1 WHERE id = ?", [.integer(segment.id)])
   }
 
+  /// Takes segments out of force without others in their place.
+  static func withdraw(_ segments: [Segment], in connection: StoreConnection) throws {
+    for segment in segments {
+      try connection.execute("UPDATE segment SET in_force = 0 WHERE id = ?", [.integer(segment.id)])
+    }
+  }
+
   static func delete(_ id: Int64, in connection: StoreConnection) throws {
     try connection.execute("DELETE FROM segment_column WHERE segment = ?", [.integer(id)])
     try connection.execute("DELETE FROM segment WHERE id = ?", [.integer(id)])

@@ -40,6 +40,33 @@ struct UserTimes: Sendable {
   /// They could not be stored after all.
   mutating func markDirty(_ keys: some Sequence<ChunkKey>) { dirty.formUnion(keys) }
 
+  /// As if these users had never come.
+  mutating func erase(_ users: some Sequence<UInt32>) {
+    for user in users {
+      let slot = Int(user) % Limits.usersPerChunk
+      for traffic in 0..<TrafficClass.count {
+        let key = ChunkKey(
+          traffic: TrafficClass(rawValue: UInt8(traffic)), index: Int(user) / Limits.usersPerChunk)
+        guard has(key), chunks[traffic][key.index][slot] != Self.never else { continue }
+        chunks[traffic][key.index][slot] = Self.never
+        dirty.insert(key)
+      }
+    }
+  }
+
+  /// Takes over what others know of before a moment.
+  mutating func take(from others: UserTimes, before moment: Int64) {
+    for traffic in 0..<TrafficClass.count {
+      let traffic = TrafficClass(rawValue: UInt8(traffic))
+      for (index, times) in others.chunks[Int(traffic.rawValue)].enumerated() {
+        let base = index * Limits.usersPerChunk
+        for (slot, time) in times.enumerated() where time < moment {
+          note(UInt32(base + slot), traffic, at: time)
+        }
+      }
+    }
+  }
+
   func chunk(_ key: ChunkKey) -> [Int64] { has(key) ? chunks[Int(key.traffic.rawValue)][key.index] : [] }
 
   /// Takes a chunk as it was stored.

@@ -48,6 +48,7 @@ struct AppSnapshot: Sendable {
   let position: AppliedPosition
   /// 0: no events.
   let lastEventMilliseconds: Int64
+  let coverage: DayCoverage
 
   var rules: SessionRules { definition.sessionRules }
 
@@ -76,6 +77,7 @@ struct AppSnapshot: Sendable {
     fieldCount = tables[.fields].count
     pageCount = tables[.pages].count
     lastEventMilliseconds = tables.lastEventMilliseconds
+    coverage = DayCoverage(droppedBefore: tables.droppedBefore)
   }
 }
 

@@ -50,6 +50,13 @@ struct AppTables {
   /// The last row block that is part of `frozen` or `tail`.
   var lastBlock: Int64 = 0
 
+  /// Users whose rows are still here but are to be taken out by the next merge.
+  private(set) var erasing: Set<UInt32> = []
+  /// Those of the transaction that is being made.
+  var pendingErasures: [UInt32] = []
+
+  /// Days before it were dropped for their age.
+  var droppedBefore = Int32.min
   var segments: [Int32: Segment] = [:]
   var times = UserTimes()
   /// By which the times in the file were made; nil: not known.
@@ -117,7 +124,10 @@ struct AppTables {
   /// Makes the pending rows, and a pending change of the definition, part of what queries see.
   mutating func commitPending() {
     storedCounts.merge(pendingCounts) { _, new in new }
+    pendingCounts = [:]
     commitChange()
+    beginErasing(pendingErasures)
+    pendingErasures = []
     guard !pending.isEmpty else { return }
     note(pending)
     sharedTail = nil
@@ -131,7 +141,27 @@ struct AppTables {
     pending.removeAll()
     pendingBlock = nil
     pendingCounts = [:]
+    pendingErasures = []
     change = nil
+  }
+
+  // MARK: Erasing
+
+  /// What comes of these users from now on is of strangers, under other codes.
+  mutating func beginErasing(_ users: [UInt32]) {
+    self[.users].hide(users)
+    erasing.formUnion(users)
+  }
+
+  /// Forgets users whose rows are gone, and strings that nothing uses.
+  mutating func finishErasing(_ users: Set<UInt32>, _ unused: [DictionaryKind: [UInt32]]) {
+    self[.users].erase(users)
+    for (kind, codes) in unused { self[kind].erase(Set(codes)) }
+    times.erase(users)
+    erasing.subtract(users)
+    let unsealed = (frozen.map(\.rows) + [tail]).compactMap { $0.time.max() }
+    lastEventMilliseconds = max(
+      unsealed.max() ?? 0, segments.values.map(\.lastMilliseconds).max() ?? 0)
   }
 
   /// Updates what is known of users from rows that have become visible. Their flags follow `exclusion`.
@@ -146,6 +176,12 @@ struct AppTables {
       let flags = RowFlags(rawValue: rows.flags[row])
       if !flags.isPassive { times.note(rows.user[row], flags.traffic, at: time) }
     }
+  }
+
+  /// The first day that is kept where so many are, up to the last moment of the log.
+  func firstKeptDay(_ retentionDays: Int, at receivedMilliseconds: Int64) -> Int32 {
+    guard retentionDays > 0, receivedMilliseconds > 0 else { return .min }
+    return Int32(clamping: calendar.day(at: receivedMilliseconds) - retentionDays + 1)
   }
 
   mutating func freezeTail() {

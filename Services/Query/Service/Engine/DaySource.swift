@@ -29,6 +29,7 @@ struct DaySource: Sendable {
 
   /// Days of a range that have events.
   func days(in range: Range<Int>) -> ArraySlice<Int32> {
+    snapshot.coverage.note(range)
     let lower = days.partitioningIndex { Int($0) >= range.lowerBound }
     let upper = days.partitioningIndex { Int($0) >= range.upperBound }
     return days[lower..<max(lower, upper)]

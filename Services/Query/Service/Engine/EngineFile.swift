@@ -36,8 +36,8 @@ enum EngineFile {
   static func loadApps(_ connection: StoreConnection) throws -> [AppState] {
     let found = try connection.query(
       """
-      SELECT id, app_id, platform, time_zone, merge_under_ms, timeout_ms, sources, times_exclusion
-      FROM app
+      SELECT id, app_id, platform, time_zone, merge_under_ms, timeout_ms, sources, times_exclusion,
+        dropped_before FROM app
       """
     ) { row in
       let rules = try SessionRules(
@@ -48,14 +48,15 @@ enum EngineFile {
           appID: row.string(1), platform: row.string(2), timeZone: row.string(3),
           sessionRules: rules,
           sources: try AppSources(encoded: row.bytes(6), platform: row.string(2))),
-        row.isNull(7) ? nil : SceneExclusion(bytes: row.bytes(7))
+        row.isNull(7) ? nil : SceneExclusion(bytes: row.bytes(7)),
+        row.isNull(8) ? Int32.min : Int32(truncatingIfNeeded: row.int64(8))
       )
     }
-    return try found.map { try loadApp($0.0, $0.1, $0.2, connection) }
+    return try found.map { try loadApp($0.0, $0.1, $0.2, droppedBefore: $0.3, connection) }
   }
 
   private static func loadApp(
-    _ id: Int64, _ definition: AppDefinition, _ stored: SceneExclusion?,
+    _ id: Int64, _ definition: AppDefinition, _ stored: SceneExclusion?, droppedBefore: Int32,
     _ connection: StoreConnection
   ) throws -> AppState {
     guard let calendar = AppCalendar(definition.timeZone) else {
@@ -63,7 +64,9 @@ enum EngineFile {
     }
     let app = AppState(id: id, definition: definition, calendar: calendar)
     try app.tables.withLock { tables in
+      tables.droppedBefore = droppedBefore
       try loadDictionaries(id, &tables, connection)
+      tables.beginErasing(try loadErasures(id, from: connection))
       for segment in try SegmentTable.load(app: id, from: connection) {
         tables.segments[segment.day] = segment
         tables.lastEventMilliseconds = max(tables.lastEventMilliseconds, segment.lastMilliseconds)
@@ -71,15 +74,22 @@ enum EngineFile {
       // The times in the file are those of sealed events. Where they were made by another table of scenes, by an earlier
       // release's for instance, they are made anew.
       tables.storedExclusion = stored
-      if stored == tables.exclusion {
-        try loadTimes(id, &tables, connection)
-      } else {
+      try loadTimes(id, &tables, connection)
+      if stored != tables.exclusion {
         tables.times = try EventHistory(tables)
           .firstActiveTimes(tables.exclusion, from: connection)
       }
       try loadRowBlocks(id, &tables, connection)
     }
     return app
+  }
+
+  static func storeDroppedBefore(
+    _ id: Int64, _ day: Int32, in connection: StoreConnection
+  ) throws {
+    try connection.execute(
+      "UPDATE app SET dropped_before = ? WHERE id = ?",
+      [.integer(Int64(day)), .integer(id)])
   }
 
   // MARK: Position
@@ -104,7 +114,7 @@ enum EngineFile {
   static func storePending(
     _ id: Int64, _ tables: inout AppTables, in connection: StoreConnection
   ) throws {
-    for kind in DictionaryKind.allCases { try storeNew(kind, id, &tables, connection) }
+    try storeNewEntries(id, &tables, in: connection)
     guard !tables.pending.isEmpty else { return }
     let block = RowBlock.encode(tables.pending)
     try connection.execute(
@@ -127,10 +137,16 @@ enum EngineFile {
       ])
   }
 
+  static func storeNewEntries(
+    _ id: Int64, _ tables: inout AppTables, in connection: StoreConnection
+  ) throws {
+    for kind in DictionaryKind.allCases { try storeNew(kind, id, &tables, connection) }
+  }
+
   private static func storeNew(
     _ kind: DictionaryKind, _ id: Int64, _ tables: inout AppTables, _ connection: StoreConnection
   ) throws {
-    let stored = tables.storedCounts[kind] ?? 1
+    let stored = tables.pendingCounts[kind] ?? tables.storedCounts[kind] ?? 1
     let count = tables[kind].count
     guard stored < count else { return }
     let entries = tables[kind].encode(stored..<count)
@@ -138,7 +154,7 @@ enum EngineFile {
     tables.pendingCounts[kind] = count
   }
 
-  private static func insertChunk(
+  static func insertChunk(
     _ id: Int64, _ kind: DictionaryKind, first: Int, _ entries: [UInt8], encoding: Int = 0,
     _ connection: StoreConnection
   ) throws {

@@ -1,13 +1,21 @@
+import Events
 import Store
 
 /// All events of an app but those of the transaction that is being made, as they were at one moment.
 struct EventHistory: Sendable {
   private let segments: [Segment]
   private let buffers: [SealedRows]
+  /// Of dropped days only the times that were known are left.
+  private let known: UserTimes
+  private let keptFromMilliseconds: Int64?
 
   init(_ tables: borrowing AppTables) {
     segments = tables.segments.values.sorted { $0.day < $1.day }
     buffers = tables.frozen + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail)])
+    known = tables.times
+    keptFromMilliseconds =
+      tables.droppedBefore == .min
+      ? nil : tables.calendar.start(ofDay: Int(tables.droppedBefore))
   }
 
   /// When each user was first active, by traffic class. Cost: reads every day once.
@@ -15,6 +23,7 @@ struct EventHistory: Sendable {
     _ exclusion: SceneExclusion, from connection: StoreConnection
   ) throws -> UserTimes {
     var times = UserTimes()
+    if let keptFromMilliseconds { times.take(from: known, before: keptFromMilliseconds) }
     for segment in segments {
       var needs = DayNeeds(rows: [], contexts: [])
       if segment.exclusion != exclusion { needs.addScene() }

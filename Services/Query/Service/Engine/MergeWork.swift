@@ -1,7 +1,7 @@
 import Events
 
 /// What one merge puts away, as it was when the merge began.
-struct MergeWork: Sendable {
+struct MergeWork {
   let buffers: [SealedRows]
   let segments: [Int32: Segment]
   /// The last row block that holds rows of `buffers`.
@@ -12,10 +12,22 @@ struct MergeWork: Sendable {
   let days: [Int32]
   /// The rows of the other days, in the order of the log: they stay unsealed.
   let rest: RowBuffer
+  /// Users whose rows are taken out.
+  var erasing: Set<UInt32> = []
+  /// Begun before any row was looked at, where there are such users.
+  var sweep: DictionarySweep?
+  var textFields: Set<UInt32> = []
+  /// Segments of days that are too old.
+  var dropped: [Segment] = []
+  /// The day behind the last of the days, sealed or not, that are dropped.
+  var droppedBefore: Int32?
+
+  var isEmpty: Bool { days.isEmpty && erasing.isEmpty && droppedBefore == nil }
 
   /// - Parameter isWhole: all days are written. Else those whose new rows are many beside the old ones: a day that few
   ///   rows come to waits, so that it is not written again and again.
-  init(_ tables: inout AppTables, isWhole: Bool) {
+  /// - Parameter keptFrom: days before it are dropped.
+  init(_ tables: inout AppTables, isWhole: Bool, keptFrom: Int32) {
     tables.freezeTail()
     buffers = tables.frozen
     segments = tables.segments
@@ -26,13 +38,21 @@ struct MergeWork: Sendable {
     for buffer in buffers {
       for (day, indices) in buffer.indices { rows[day, default: 0] += indices.count }
     }
-    let chosen = isWhole ? Set(rows.keys) : Self.due(rows, segments)
-    days = chosen.sorted()
+    let chosen =
+      isWhole || !tables.erasing.isEmpty ? Set(rows.keys) : Self.due(rows, segments)
+    days = chosen.filter { $0 >= keptFrom }.sorted()
     var rest = RowBuffer()
     if chosen.count < rows.count {
       for buffer in buffers { rest.append(buffer.rows, Self.others(buffer, than: chosen)) }
     }
     self.rest = rest
+    dropped = segments.values.filter { $0.day < keptFrom }
+    droppedBefore = chosen.union(segments.keys).filter { $0 < keptFrom }.max().map { $0 + 1 }
+    erasing = tables.erasing
+    if !erasing.isEmpty {
+      sweep = DictionarySweep(tables)
+      textFields = DictionarySweep.textFields(tables)
+    }
   }
 
   /// A day whose flags follow another table of scenes than the one in force, if there is one: it is written anew as it is.
