@@ -99,7 +99,7 @@ package final class ReportRunner: Sendable {
       let appID = try context.appID(requested: requestedApp)
       let control = QueryControl(
         deadline: context.deadline, bytesMax: bytesMax, profile: profile)
-      return try await pool.run(control) { try query(appID, control) }
+      return try await pool.run(control, app: appID) { try query(appID, control) }
     }
   }
 }
