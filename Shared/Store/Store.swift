@@ -176,6 +176,23 @@ package final class Store: Sendable {
     }
   }
 
+  /// Writes the file as of one commit into a new one, while readers and writer go on. The write-ahead log cannot be used anew
+  /// meanwhile.
+  ///
+  /// - Parameters:
+  ///   - path: of a file that does not exist.
+  ///   - look: reads the copy.
+  package func copy<T>(to path: String, _ look: (StoreConnection) throws -> T) throws -> T {
+    try checkUsable()
+    let source = try ConfinedConnection(path: self.path, role: .reader, options: options)
+    // Nothing is written by a reader, so nothing is lost where closing it fails.
+    defer { try? source.close() }
+    try source.sync { try $0.execute("VACUUM INTO ?", [.text(path)]) }
+    let copy = try ConfinedConnection(path: path, role: .reader, options: options)
+    defer { try? copy.close() }
+    return try copy.sync(look)
+  }
+
   // MARK: Reading
 
   /// Runs the closure on a reader that sees one unchanging state, blocking until a reader is free.

@@ -119,6 +119,8 @@ package enum Limits {
   static let compressionLevel: Int32 = 3
   /// Columns within columns of one column of a segment.
   static let columnDepthMax = 6
+  /// Bytes of a backup that are sent together.
+  static let backupChunkBytes = 256 << 10
 
   static func assertRelations() {
     WalkedDay.assertCodes()

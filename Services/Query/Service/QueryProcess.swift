@@ -32,7 +32,7 @@ package enum QueryProcess {
         UsersService(runner: runner), PerformanceService(runner: runner),
         VisitsService(runner: runner), PagesService(runner: runner),
         TrafficService(runner: runner), PathsService(runner: runner),
-        ReportsService(runner: runner),
+        ReportsService(runner: runner), ReportStoreService(engine: engine),
       ],
       background: [
         .init("follow") { try await follower.run() }, .init("merge") { try await service.run() },

@@ -62,6 +62,7 @@ class Messages:
             "pages": "query.v1.pages",
             "traffic": "query.v1.traffic",
             "reports": "query.v1.reports",
+            "query_store": "query.v1.store",
             "live": "live.v1.live",
             "log": "ingest.v1.log",
         }.items():

@@ -145,3 +145,67 @@ def retention(world):
             equal(kept.points[0].metrics.visit_uv, 2, "users of kept days")
             equal(kept.points[0].metrics.visit_uv_new, 1, "who came first on a dropped day is not new")
             desk.restart()
+
+
+@test("query store: a backup under traffic, restored, goes on with the log and equals a store built from it")
+def backup(world):
+    with Shop(world, *SEALING) as desk:
+        desk.send(range(20))
+        stop = threading.Event()
+
+        def traffic():
+            number = 1000
+            while not stop.is_set():
+                request = shop.batch(desk.m, number % 40, shop.story(number % 40), first=number * 100)
+                desk.suite.ingest(desk.token).Collect(request, timeout=10)
+                number += 1
+
+        sender = threading.Thread(target=traffic)
+        sender.start()
+        try:
+            time.sleep(0.5)
+            copies = [desk.backup() for _ in range(3)]
+            time.sleep(0.5)
+        finally:
+            stop.set()
+            sender.join()
+        true(copies[0][1] < copies[-1][1], f"the log went on between: {[offset for _, offset in copies]}")
+        desk.erase(7)
+        desk.caught_up()
+        desk.wait_erased()
+        found = []
+        for data, offset in (*copies, (b"", 0)):
+            path = desk.suite.folder / "copy.sqlite"
+            if data:
+                path.write_bytes(data)
+                copy = sqlite3.connect(path)
+                equal(copy.execute("PRAGMA integrity_check").fetchall(), [("ok",)], "the copy's integrity")
+                equal(copy.execute("SELECT next_offset FROM position").fetchone()[0], offset, "where the copy ends")
+                true(offset > 20, "the copy holds something")
+                copy.close()
+            desk.restart(data)
+            desk.wait_erased()
+            wait_sealed(desk.suite.metrics_ports["query"])
+            true(b"user-007" not in desk.bytes(), "who was erased after the backup is erased again")
+            found.append([desk.trend(3, 0, breakdown).SerializeToString(deterministic=True) for breakdown in ("", "open_id", "page_path")])
+        for one in found[1:]:
+            equal(one, found[0], "answers of restored and rebuilt stores")
+
+
+@test("query store: only an administrator takes a backup, and what a killed one left is removed")
+def backup_refused(world):
+    with Shop(world) as desk:
+        stub = desk.m.query_store_rpc.ReportStoreStub(desk.suite.channel("query", desk.token))
+        try:
+            list(stub.Backup(desk.m.query_store.BackupRequest(), timeout=10))
+            raise AssertionError("a backup without the scope")
+        except grpc.RpcError as error:
+            equal(error.code(), grpc.StatusCode.PERMISSION_DENIED, "status")
+        left = desk.suite.data / "query.sqlite-backup"
+        desk.query_process.terminate()
+        left.write_bytes(b"half")
+        desk.suite.start(["query"])
+        desk.caught_up()
+        true(not left.exists(), "what was left is gone")
+        desk.backup()
+        true(not left.exists(), "nothing is left of a backup")

@@ -11,7 +11,8 @@ struct MethodTests {
     + CompletenessMethods.all + PrivacyMethods.all + KeysMethods.all + QuarantineMethods.all
     + SourcesMethods.all + QueryMethods.all + EventAnalysisMethods.all + RetentionMethods.all
     + VisitsMethods.all + PagesMethods.all + TrafficMethods.all + PerformanceMethods.all
-    + UsersMethods.all + PathsMethods.all + ReportsMethods.all + LiveStatsMethods.all
+    + UsersMethods.all + PathsMethods.all + ReportsMethods.all + ReportStoreMethods.all
+    + LiveStatsMethods.all
     + UserProfileMethods.all + Grpc_Health_V1_HealthMethods.all
     + Grpc_Reflection_V1_ServerReflectionMethods.all
     + Grpc_Reflection_V1alpha_ServerReflectionMethods.all + Grpc_Channelz_V1_ChannelzMethods.all
