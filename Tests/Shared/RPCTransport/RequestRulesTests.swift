@@ -2,6 +2,7 @@ import HTTP2
 import Logging
 import RPC
 import RPCTransport
+import Synchronization
 import Testing
 
 private let echo = "/probe.Probe/Echo"

@@ -66,6 +66,9 @@ extension QueryEngine {
     }
     if let begun = work.sweep { outcome.sweep = try sweep(begun, work, outcome) }
     try putInForce(outcome, work, app)
+    if !outcome.gone.isEmpty || !work.erasing.isEmpty {
+      historyVersion.wrappingAdd(1, ordering: .releasing)
+    }
     return work.buffers.reduce(0) { $0 + $1.rows.count } - work.rest.count
   }
 
