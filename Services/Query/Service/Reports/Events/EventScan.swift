@@ -13,7 +13,9 @@ struct EventMeasure {
 
 extension EventMeasure {
   /// Every event, and no field of it.
-  var isOfAll: Bool { choice == EventChoice() && required == nil && fields.isEmpty }
+  var isOfAll: Bool {
+    choice == EventChoice() && drivers.isEmpty && required == nil && fields.isEmpty
+  }
 }
 
 /// What a scan counted of one measure: by period and slot.
