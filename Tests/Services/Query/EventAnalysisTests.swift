@@ -28,7 +28,7 @@ import Testing
     let begin = origin - 2 + random.below(10)
     var query = EventAnalysisQuery(
       appID: "shop", days: begin...begin + random.below(12),
-      granularity: random.pick([.hour, .day, .week, .month, .all]),
+      granularity: random.pick(Granularity.allCases),
       series: (0...random.below(3)).map { _ in series(data, &random) })
     if query.granularity == .minute, !random.oneIn(4) { query.granularity = .hour }
     if query.granularity == .minute { query.days = begin...begin }
