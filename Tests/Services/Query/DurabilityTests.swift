@@ -48,7 +48,13 @@ import Testing
         [.blob(data), .integer(id), .integer(column)])
     }
     try harness.reopen()
-    #expect(throws: (any Error).self) { try total(harness.engine) }
+    // A question reads what it needs only: one of these two needs each of the columns.
+    #expect(throws: (any Error).self) {
+      _ = try total(harness.engine)
+      let filter = FilterTree.condition(FilterCondition("scene", .notExists))
+      _ = try harness.engine.trend(
+        TrendQuery(appID: "shop", days: 0...9, filter: filter), control: QueryControl())
+    }
   }
 
   @Test func `a damaged row block is refused at start`() throws {
