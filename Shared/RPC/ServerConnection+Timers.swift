@@ -63,7 +63,10 @@ extension ServerConnection {
 
   /// A call was refused for want of room: those behind it would be, too.
   func narrowWindow() {
-    if timers.refusedAt == 0 { http2.setReceiveWindow(core.limits.refusingWindowBytes) }
+    if timers.refusedAt == 0 {
+      http2.setReceiveWindow(
+        min(core.limits.refusingWindowBytes, core.limits.http2.connectionWindowBytes))
+    }
     timers.refusedAt = now
   }
 

@@ -82,9 +82,7 @@ package struct ServerLimits: Sendable {
   func check() {
     precondition(runningCallsMax >= 16, "runningCallsMax: at least 16, for the shares of priorities")
     precondition((1...100).contains(runningCallsPerAppPercent), "runningCallsPerAppPercent: 1 to 100")
-    precondition(
-      (16_384...http2.connectionWindowBytes).contains(refusingWindowBytes),
-      "refusingWindowBytes: at least a frame, at most http2.connectionWindowBytes")
+    precondition(refusingWindowBytes >= 16_384, "refusingWindowBytes: at least a frame")
     precondition(sweepMilliseconds >= 1, "sweepMilliseconds: at least 1")
     precondition(
       unsentBytesMax < connectionUnsentBytesMax, "connectionUnsentBytesMax: more than one stream's")

@@ -195,6 +195,8 @@ def backup(world):
 @test("query store: only an administrator takes a backup, and what a killed one left is removed")
 def backup_refused(world):
     with Shop(world) as desk:
+        # Query knows the token once it has followed the log to it.
+        desk.caught_up()
         stub = desk.m.query_store_rpc.ReportStoreStub(desk.suite.channel("query", desk.token))
         try:
             list(stub.Backup(desk.m.query_store.BackupRequest(), timeout=10))

@@ -95,7 +95,7 @@ def users(world):
 def formulas(world):
     suite, m = world.suite, world.messages
     suite.create_app(EVIL)
-    token = suite.create_token(["ingest:write", "query:read"], EVIL)
+    token = suite.create_token(["ingest:write", "query:read", "live:read", "profile:read"], EVIL)
     steps = [shop.Step(shop.at(shop.day(1), 9, number), "$page_view", page=page)
              for number, page in enumerate(['=HYPERLINK("http://x","y")', "pages/a,b", "-2"])]
     suite.ingest(token).Collect(shop.batch(m, 7, steps, app=EVIL), timeout=10)

@@ -56,7 +56,8 @@ struct ReportCommand: AsyncParsableCommand {
 
   private func request() throws -> ProtoReport {
     var fields: [String] = []
-    if let appID = app.app { fields.append("\"app_id\": \(JSONText.quoted(appID))") }
+    let appID = app.appID
+    if !appID.isEmpty { fields.append("\"app_id\": \(JSONText.quoted(appID))") }
     if report == "overview" {
       if let day = period.end { fields.append("\"date\": \(JSONText.quoted(day))") }
     } else {
