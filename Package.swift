@@ -84,6 +84,12 @@ let package = Package(
     // The system's zlib: gzip for message compression and imports.
     .systemLibrary(
       name: "CZlib", path: "Shared/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    // The system's zstd: sealed columns of query.
+    .systemLibrary(
+      name: "CZstd", path: "Shared/CZstd", pkgConfig: "libzstd",
+      providers: [.apt(["libzstd-dev"])]),
+    // What the C library's allocator can be told.
+    .systemLibrary(name: "CAllocator", path: "Shared/CAllocator"),
     // A system call that the C library does not have.
     .systemLibrary(name: "CScheduling", path: "Shared/CScheduling"),
     // The processor's instruction for checksums.
@@ -130,8 +136,8 @@ let package = Package(
     .target(
       name: "Subscription",
       dependencies: [
-        "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Sources", "Store", logging,
-        protobuf,
+        "Events", "Messages", "RPC", "RPCTransport", "ServiceKit", "Sources", "Store", crypto,
+        logging, protobuf,
       ],
       path: "Shared/Subscription", swiftSettings: settings),
     // What every service needs: configuration, logging, metrics, health, reflection, tokens, signals.
@@ -150,7 +156,7 @@ let package = Package(
   ]
     + service("Ingest", command: "ingest", dependencies: ["Sources", crypto])
     + service("UserProfile", command: "user-profile", dependencies: ["Subscription"])
-    + service("Query", command: "query", dependencies: ["Sources", "Subscription"])
+    + service("Query", command: "query", dependencies: ["CAllocator", "CZstd", "Sources", "Subscription"])
     + service("LiveStats", command: "live-stats", dependencies: ["Subscription"])
     + [
       // The `footfall` command line: every RPC for people and scripts.

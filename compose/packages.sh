@@ -50,4 +50,4 @@ require_swift() {
   command -v swift >/dev/null || fail "no swift in PATH: install the Swift toolchain, 6.2 or later, from swift.org/install"
 }
 
-build_packages=(libnghttp2-dev libsqlite3-dev zlib1g-dev tzdata)
+build_packages=(libnghttp2-dev libsqlite3-dev zlib1g-dev libzstd-dev tzdata)

@@ -23,7 +23,17 @@ package protocol ServiceHandlers: Sendable {
   /// `footfall.ingest.v1.Ingest`.
   static var serviceName: String { get }
   var methodHandlers: [MethodHandler] { get }
+  /// What is asked as soon as a call's headers have come, before its message: nil for a method that takes every call.
+  func gate(of method: MethodDescriptor) -> CallGate?
 }
+
+extension ServiceHandlers {
+  package func gate(of method: MethodDescriptor) -> CallGate? { nil }
+}
+
+/// Why a call of somebody cannot be taken now; nil: it can. Runs on the event loop for every call of its method: a few loads and
+/// compares.
+package typealias CallGate = @Sendable (Principal) -> RPCError?
 
 /// Turns a message into bytes and back; implemented over SwiftProtobuf by `Messages`.
 @usableFromInline

@@ -15,12 +15,14 @@ package final class RoutedMethod: Sendable {
   /// The handler of `.loop`, found without taking the enumeration apart, which would count references.
   let onLoop: @Sendable (LoopCall) -> Void
   let kind: Kind
+  let gate: CallGate?
   package let statistics: MethodStatistics
   /// Calls to come that run off the event loop, because an answer was large: encoding the next may be work for milliseconds too.
   private let largeAnswers = Atomic<Int>(0)
   private static let callsAfterLargeAnswer = 64
 
-  init(_ handler: MethodHandler, loops: Int) {
+  init(_ handler: MethodHandler, gate: CallGate?, loops: Int) {
+    self.gate = gate
     statistics = MethodStatistics(loops: loops)
     descriptor = handler.method
     implementation = handler.implementation
@@ -65,7 +67,11 @@ package final class Router: @unchecked Sendable {
   ///
   /// - Parameter loops: event loops whose calls are counted apart.
   package init(_ services: [any ServiceHandlers], loops: Int = 1) {
-    let methods = services.flatMap(\.methodHandlers).map { RoutedMethod($0, loops: loops) }
+    let methods = services.flatMap { service in
+      service.methodHandlers.map {
+        RoutedMethod($0, gate: service.gate(of: $0.method), loops: loops)
+      }
+    }
     var size = 16
     while size < methods.count * 4 { size *= 2 }
     let table = UnsafeMutablePointer<Slot?>.allocate(capacity: size)

@@ -50,7 +50,10 @@ extension ServerConnection {
       stream.pointee.userDeadline = now &+ timeout
     }
     routed.statistics.began(loop: loop, at: now)
-    if let error = overload(stream, routed) { return fail(stream, error) }
+    if let error = overload(stream, routed) ?? routed.gate?(principal(of: stream)) {
+      narrowWindow()
+      return fail(stream, error)
+    }
     if case .streaming = routed.kind {
       beginStream(stream, routed)
     } else {

@@ -20,6 +20,8 @@ struct ServerTimers {
   /// Since when the socket takes too little, and what it had taken by then; 0: it does not.
   var stalledSince: Int64 = 0
   var stalledAt = 0
+  /// When a call was last refused for want of room while the receive window is narrow; 0: it is not.
+  var refusedAt: Int64 = 0
 
   init(_ limits: ServerLimits, now: Int64) {
     openedAt = now
@@ -46,6 +48,7 @@ extension ServerConnection {
     checkHeaderBlock(current)
     checkSocket(current, delivered, waiting)
     checkKeepalive(current)
+    widenWindow(current)
     checkRest(current)
     checkAge(current)
     if case .announced = drain, passed(core.limits.drainRoundTripMilliseconds, timers.announcedAt, current) {
@@ -57,6 +60,24 @@ extension ServerConnection {
   private func passed(_ milliseconds: Int, _ since: Int64, _ now: Int64) -> Bool {
     now &- since >= Int64(milliseconds) &* 1_000_000
   }
+
+  /// A call was refused for want of room: those behind it would be, too.
+  func narrowWindow() {
+    if timers.refusedAt == 0 {
+      http2.setReceiveWindow(
+        min(core.limits.refusingWindowBytes, core.limits.http2.connectionWindowBytes))
+    }
+    timers.refusedAt = now
+  }
+
+  private func widenWindow(_ now: Int64) {
+    guard timers.refusedAt != 0, passed(Self.narrowMilliseconds, timers.refusedAt, now) else { return }
+    timers.refusedAt = 0
+    http2.setReceiveWindow(core.limits.http2.connectionWindowBytes)
+    driver.flush()
+  }
+
+  private static let narrowMilliseconds = 1_000
 
   private func checkBeginning(_ now: Int64) {
     if http2.settingsAcknowledged, hasSettings { return }

@@ -24,6 +24,9 @@ package struct ServerLimits: Sendable {
   package var runningCallsPerAppPercent = 25
   /// A client that was refused is asked to wait this long, and up to twice as long, ms.
   package var pushbackMilliseconds = 200
+  /// Receive window of a connection on which calls are refused, bytes: what it sends on for calls that are refused too waits
+  /// at the client, not before us, and a refusal comes soon. Back to `http2.connectionWindowBytes` a second after the last one.
+  package var refusingWindowBytes = 64 * 1024
 
   // MARK: Messages
 
@@ -79,6 +82,7 @@ package struct ServerLimits: Sendable {
   func check() {
     precondition(runningCallsMax >= 16, "runningCallsMax: at least 16, for the shares of priorities")
     precondition((1...100).contains(runningCallsPerAppPercent), "runningCallsPerAppPercent: 1 to 100")
+    precondition(refusingWindowBytes >= 16_384, "refusingWindowBytes: at least a frame")
     precondition(sweepMilliseconds >= 1, "sweepMilliseconds: at least 1")
     precondition(
       unsentBytesMax < connectionUnsentBytesMax, "connectionUnsentBytesMax: more than one stream's")

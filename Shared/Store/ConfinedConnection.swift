@@ -42,6 +42,7 @@ final class ConfinedConnection: @unchecked Sendable {
     if role == .writer {
       configuration.journalMode = .wal
       let pageBytes = options.pageBytes
+      let givesSpaceBack = options.givesSpaceBack
       let reservedBytes = options.checksPages ? FOOTFALL_PAGE_CHECK_BYTES : 0
       // Has to come before the first page is written, so before the journal mode.
       configuration.prepareDatabase { database in
@@ -50,6 +51,7 @@ final class ConfinedConnection: @unchecked Sendable {
         _ = sqlite3_file_control(
           database.sqliteConnection, nil, SQLITE_FCNTL_RESERVE_BYTES, &reserved)
         try database.execute(sql: "PRAGMA page_size = \(pageBytes)")
+        if givesSpaceBack { try database.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL") }
       }
     }
     return configuration

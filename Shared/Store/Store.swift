@@ -158,6 +158,41 @@ package final class Store: Sendable {
     if isClosed { throw StoreError(.closed, "\(path) is closed") }
   }
 
+  // MARK: The whole file
+
+  /// Writes the whole file anew, so that nothing is left in it of what was deleted, and gives its free pages back. Readers go
+  /// on; whoever wants to write waits. Needs as much space again, twice. What was deleted may be in the write-ahead log until
+  /// `checkpoint(truncate: true)` has emptied that.
+  package func rewrite() throws {
+    precondition(seal == nil, "a seal does not know of it")
+    try writer.sync { connection in
+      try checkUsable()
+      do throws(StoreError) {
+        try connection.execute("VACUUM")
+      } catch {
+        if error.code != .diskFull { poison(error) }
+        throw error
+      }
+    }
+  }
+
+  /// Writes the file as of one commit into a new one, while readers and writer go on. The write-ahead log cannot be used anew
+  /// meanwhile.
+  ///
+  /// - Parameters:
+  ///   - path: of a file that does not exist.
+  ///   - look: reads the copy.
+  package func copy<T>(to path: String, _ look: (StoreConnection) throws -> T) throws -> T {
+    try checkUsable()
+    let source = try ConfinedConnection(path: self.path, role: .reader, options: options)
+    // Nothing is written by a reader, so nothing is lost where closing it fails.
+    defer { try? source.close() }
+    try source.sync { try $0.execute("VACUUM INTO ?", [.text(path)]) }
+    let copy = try ConfinedConnection(path: path, role: .reader, options: options)
+    defer { try? copy.close() }
+    return try copy.sync(look)
+  }
+
   // MARK: Reading
 
   /// Runs the closure on a reader that sees one unchanging state, blocking until a reader is free.

@@ -28,13 +28,16 @@ package struct StoreOptions: Sendable {
   package var sealsCommits: Bool
   /// What is deleted is overwritten with zeros in the file. Costs a write of each page that is freed.
   package var overwritesDeleted: Bool
+  /// A new file keeps track of its pages, so that unused ones can be given back to the disk by `PRAGMA incremental_vacuum`.
+  package var givesSpaceBack: Bool
   /// The file's greatest size; a write beyond it fails with `diskFull`. 0: as much as the disk holds.
   package var fileBytesMax: Int
 
   package init(
     durability: Durability, readers: Int = 4, pageBytes: Int = 4_096, writerCacheKiB: Int = 2_048,
     readerCacheKiB: Int = 1_024, checkpointBytes: Int = 4 << 20, fileBytesMax: Int = 0,
-    overwritesDeleted: Bool = false, checksPages: Bool = false, sealsCommits: Bool = false
+    overwritesDeleted: Bool = false, checksPages: Bool = false, sealsCommits: Bool = false,
+    givesSpaceBack: Bool = false
   ) {
     precondition((1...64).contains(readers), "readers must be 1-64")
     precondition(
@@ -51,6 +54,7 @@ package struct StoreOptions: Sendable {
     self.overwritesDeleted = overwritesDeleted
     self.checksPages = checksPages
     self.sealsCommits = sealsCommits
+    self.givesSpaceBack = givesSpaceBack
   }
 }
 

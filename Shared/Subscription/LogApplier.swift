@@ -86,8 +86,7 @@ final class LogApplier: Sendable {
     case .consent(let bytes): _ = try Self.decoded(bytes, record) as ProtoConsentRecord
     // Nobody needs the plan yet; a damaged record is a fault all the same.
     case .plan(let bytes): _ = try Self.decoded(bytes, record) as ProtoPlanRecord
-    // What the consumers hold of an erased user is erased through their own services, not through the log.
-    case .erasure: break
+    case .erasure(let bytes): try apply(erasure: bytes, record, transaction.connection)
     }
     transaction.position.nextOffset = offset + UInt64(record.count)
     transaction.position.lastReceivedMilliseconds = record.receivedMs
@@ -144,6 +143,38 @@ final class LogApplier: Sendable {
     let app = try DirectoryApp(known.definition, sources: sources)
     try directory.putSources(app, in: connection)
     try consumer.define(app, in: connection)
+  }
+
+  private func apply(
+    erasure bytes: Data, _ record: ProtoLogRecord, _ connection: StoreConnection
+  ) throws {
+    guard let app = directory.appInTransaction(record.appID) else {
+      throw LogFault.unknownApp(offset: record.firstOffset, appID: record.appID)
+    }
+    try consumer.erase(ErasedUser(Self.decoded(bytes, record), app: app), in: connection)
+  }
+
+  /// Messages cut into those of one transaction each: an erasure comes alone.
+  static func transactions(_ messages: [ProtoSubscribeResponse]) -> [[ProtoSubscribeResponse]] {
+    func isErasure(_ record: ProtoLogRecord) -> Bool {
+      if case .erasure = record.body { true } else { false }
+    }
+    guard messages.contains(where: { $0.records.contains(where: isErasure) }) else {
+      return [messages]
+    }
+    var parts: [[ProtoLogRecord]] = [[]]
+    for record in messages.lazy.flatMap(\.records) {
+      if isErasure(record) {
+        parts += [[record], []]
+      } else {
+        parts[parts.count - 1].append(record)
+      }
+    }
+    return parts.filter { !$0.isEmpty }.map { records in
+      var message = ProtoSubscribeResponse()
+      message.records = records
+      return [message]
+    }
   }
 
   private func apply(

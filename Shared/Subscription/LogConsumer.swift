@@ -39,6 +39,10 @@ package protocol LogConsumer: Sendable {
   /// Takes a batch's events. Where it throws, the transaction is rolled back and the records come again after a while.
   func apply(_ batch: LogBatch, in connection: StoreConnection) throws
 
+  /// Everything of a user before this record is erased from the log: nothing of it may stay here either. What comes later of
+  /// the same user is of a stranger. Alone in its transaction.
+  func erase(_ user: ErasedUser, in connection: StoreConnection) throws
+
   /// Writes what was gathered. The position is stored in the same transaction, by the follower.
   func willCommit(_ next: LogPosition, in connection: StoreConnection) throws
 
@@ -50,6 +54,7 @@ package protocol LogConsumer: Sendable {
 
 extension LogConsumer {
   package func define(_ app: DirectoryApp, in connection: StoreConnection) throws {}
+  package func erase(_ user: ErasedUser, in connection: StoreConnection) throws {}
   package func willCommit(_ next: LogPosition, in connection: StoreConnection) throws {}
   package func didCommit(_ next: LogPosition) {}
   package func didRollBack() {}

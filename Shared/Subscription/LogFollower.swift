@@ -181,8 +181,10 @@ package final class LogFollower: Sendable {
   private func applyAll(_ queue: MessageQueue) async -> any Error {
     do {
       while let messages = await queue.pop() {
-        let next = try await applier.apply(messages, from: position)
-        state.withLock { $0.position = next }
+        for part in LogApplier.transactions(messages) {
+          let next = try await applier.apply(part, from: position)
+          state.withLock { $0.position = next }
+        }
       }
       return CancellationError()
     } catch {

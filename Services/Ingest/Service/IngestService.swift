@@ -37,6 +37,12 @@ package final class IngestService: IngestHandlers {
 
   // MARK: Events
 
+  /// A batch that would be refused is, before its bytes have come.
+  package func gate(of method: MethodDescriptor) -> CallGate? {
+    guard method.path == IngestMethods.collect.path else { return nil }
+    return { [core] in core.refusal(bytes: Limits.usualBatchBytes, $0) }
+  }
+
   package func collect(_ call: LoopCall) {
     let principal = call.principal
     if let refusal = core.refusal(bytes: call.message.count, principal) { return call.fail(refusal) }

@@ -4,6 +4,8 @@ import Events
 package enum Limits {
   /// Batches that wait for the writer.
   static let queuedBatchesMax = 4_096
+  /// How large a batch is taken to be before its bytes have come, bytes of memory.
+  static let usualBatchBytes = 16 << 10
   /// Bytes of memory of the batches that wait for the writer, at most and at least: between the two, what is written in
   /// `queueDelayMilliseconds`.
   package static let queuedBytesMax = 64 << 20

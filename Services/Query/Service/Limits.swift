@@ -1,17 +1,22 @@
 /// Every bound of the query service. Settings may lower some of them (`QueryConfiguration`).
-enum Limits {
+package enum Limits {
   /// Days between the two dates of a range.
   static let rangeDaysMax = 3_660
   static let funnelStepsMin = 2
   static let funnelStepsMax = 20
   static let eventsPerStepMax = 20
+  static let pathStepsMin = 2
+  static let pathStepsMax = 10
+  static let pathStepsDefault = 5
+  /// Bits of the number of a node: ten of them fit into the widest key of a path.
+  static let pathNodeBitsMax = 25
   static let windowMillisecondsMax: Int64 = 3_660 * 86_400_000
   static let windowMillisecondsDefault: Int64 = 86_400_000
   static let labelBytesMax = 256
   static let funnelExclusionsMax = 10
   static let heldFieldsMax = 3
   /// Users of a block of a funnel, the part that one thread does at a time: their state stays in a core's cache.
-  static let funnelBlockUsersMax = 1 << 14
+  static let funnelBlockUsersMax = 1 << 13
   /// Bytes of the days that a funnel holds at once, and of the states of users that wait for the next days.
   static let funnelHeldDaysBytesMax = 128 << 20
   static let funnelStateBytesMax = 64 << 20
@@ -27,6 +32,8 @@ enum Limits {
   /// Different values that a breakdown may meet before it is refused.
   static let breakdownValuesMax = 1_000_000
 
+  /// Rows of events are kept where they are at most this part of a day's.
+  static let rareEventShare = 8
   /// Of an event analysis.
   static let eventSeriesMax = 10
   static let formulasMax = 10
@@ -57,8 +64,8 @@ enum Limits {
   static let hourDaysMax = 92
 
   /// Users that a walk over opens takes together, and bytes of what it remembers of them: about a processor's cache.
-  static let walkBlockUsersMax = 1 << 14
-  static let walkBlockBytesMax = 1 << 20
+  static let walkBlockUsersMax = 1 << 13
+  static let walkBlockBytesMax = 1 << 18
   /// Bytes of columns that a walk holds at a time beyond those that are cached anyway.
   static let walkBatchBytesMax = 48 << 20
   /// Bytes of what a walk remembers of users from one batch of days to the next; with more, it reads the days again for
@@ -68,7 +75,18 @@ enum Limits {
   /// Bytes of scratch memory that one query may hold, by its own count.
   static let queryBytesMax = 256 << 20
   /// Bytes of decoded days kept between queries.
-  static let cacheBytesDefault = 32 << 20
+  static let cacheBytesDefault = 448 << 20
+  /// Days that a scan has read ahead.
+  static let daysReadAhead = 4
+  /// Bytes of what trends keep of days, beside their columns.
+  static let trendTotalsBytesMax = 4 << 20
+  /// Bytes of answers kept until the log goes on.
+  static let answerBytesDefault = 8 << 20
+  /// Bytes of one message of a CSV export.
+  static let csvChunkBytes = 64 << 10
+  /// Users of one page of a list.
+  static let usersPerPageDefault = 1_000
+  static let usersPerPageMax = 10_000
   /// Queries that run at a time, and that wait for a thread.
   static let threadsDefault = 2
   static let waitingQueriesMax = 256
@@ -79,21 +97,40 @@ enum Limits {
   static let hotBufferRowsMax = 1 << 14
   /// Unsealed rows of an app at which a merge is begun.
   static let sealRows = 1 << 17
+  /// Rows of a day that a merge writes again for each new one, unless the unsealed rows are half of what they may be.
+  static let rewrittenRowsPerRow = 6.0
+  /// Bytes of columns that one transaction writes, about: the log waits for it.
+  static let columnBytesPerTransaction = 1 << 20
+  /// A sealed day is compressed once it has not been written for so long.
+  static let compressAfterSecondsDefault = 60
+  static let pagesGivenBackAtATime = 256
   /// Unsealed rows of an app at which the log waits for the merge.
   static let unsealedRowsMax = 1 << 20
   /// A user's first active times are stored in chunks of this many users.
   static let usersPerChunk = 1 << 12
-  /// Bytes of new dictionary entries that one row of a file holds at most.
-  static let dictionaryChunkBytesMax = 16 << 20
+  /// Strings that one row of the file holds at most, where rows are put together, and their bytes as they are stored.
+  static let dictionaryChunkStringsMax = 1 << 15
+  static let dictionaryChunkBytesMax = 1 << 20
+  /// Before it is compressed.
+  static let dictionaryChunkRawBytesMax = 64 << 20
 
-  static let rowsPerSegmentMax = Int(UInt32.max >> 1)
+  package static let rowsPerSegmentMax = Int(UInt32.max >> 1)
+  /// Of Zstandard: more takes several times as long and gains little on columns.
+  static let compressionLevel: Int32 = 3
+  /// Columns within columns of one column of a segment.
+  static let columnDepthMax = 6
+  /// Bytes of a backup that are sent together.
+  static let backupChunkBytes = 256 << 10
 
   static func assertRelations() {
+    WalkedDay.assertCodes()
+    precondition(pathStepsMax * pathNodeBitsMax <= WidePathKey.bitWidth)
     precondition(sealRows < unsealedRowsMax)
     precondition(hotBufferRowsMax <= sealRows)
     precondition(funnelStepsMax <= 32, "a step is a bit of a 32-bit mask")
     precondition(breakdownLimitDefault <= breakdownLimitMax)
     precondition(gapClassesMax < 64, "a class of gaps is a bit of a 64-bit mask")
     precondition(eventSeriesMax <= 26, "a series without a name is a letter")
+    precondition(ContextColumns.count <= 63, "which columns contexts have is a mask of 64 bits")
   }
 }

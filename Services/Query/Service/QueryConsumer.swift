@@ -25,6 +25,10 @@ package final class QueryConsumer: LogConsumer {
       batch.message, decodedBy: batch.reader, appID: batch.app.appID, clock: batch.clock)
   }
 
+  package func erase(_ user: ErasedUser, in connection: StoreConnection) throws {
+    try engine.erase(user.app.appID, in: connection, where: user.matches)
+  }
+
   package func willCommit(_ next: LogPosition, in connection: StoreConnection) throws {
     try engine.willCommit(AppliedPosition(next), in: connection)
   }
@@ -33,7 +37,7 @@ package final class QueryConsumer: LogConsumer {
     engine.didCommit(AppliedPosition(next))
     // While the log comes faster than it is merged, it waits here, outside of the transaction. An error of the merge is
     // the store's: it is poisoned then, and the next transaction says so.
-    if engine.isOverfull { _ = try? engine.mergeIfDue() }
+    if engine.isOverfull { _ = try? engine.mergeIfDue(leavesFew: true) }
   }
 
   package func didRollBack() { engine.didRollBack() }

@@ -7,22 +7,31 @@ package final class QueryService: QueryHandlers {
   /// How often the unsealed rows are looked at, ms.
   private static let mergeIntervalMilliseconds = 250
   /// Decoded days are given back after so many intervals without a query.
-  private static let idleIntervals = 40
+  private static let idleIntervals = 240
+  /// All rows are sealed, however few, after so many intervals without new ones.
+  private static let quietIntervals = 40
 
   private let runner: ReportRunner
   private let status: @Sendable () -> ProtoConsumerStatus
   private let sealRows: Int
+  private let compressAfterSeconds: Int
+  private let retentionDays: Int
   private let mergeQueue = DispatchQueue(label: "footfall.merge")
 
   /// - Parameters:
   ///   - sealRows: so many unsealed rows of an app are merged into its days.
+  ///   - compressAfterSeconds: a sealed day that was left alone for so long is compressed.
+  ///   - retentionDays: so many days are kept; 0: all.
   ///   - status: how far the log has been applied.
   package init(
-    runner: ReportRunner, sealRows: Int? = nil,
+    runner: ReportRunner, sealRows: Int? = nil, compressAfterSeconds: Int? = nil,
+    retentionDays: Int = 0,
     status: @escaping @Sendable () -> ProtoConsumerStatus
   ) {
     self.runner = runner
     self.sealRows = sealRows ?? Limits.sealRows
+    self.compressAfterSeconds = compressAfterSeconds ?? Limits.compressAfterSecondsDefault
+    self.retentionDays = retentionDays
     self.status = status
   }
 
@@ -42,25 +51,37 @@ package final class QueryService: QueryHandlers {
     _ request: ProtoGetQueryStatusRequest, context: CallContext
   ) async throws -> ProtoConsumerStatus { status() }
 
-  /// Merges unsealed rows into days until the task is cancelled.
+  /// Merges unsealed rows into days, and compresses what has come to rest, until the task is cancelled.
   ///
   /// - Throws: `StoreError` where the file cannot be written any more; the service must stop.
   package func run() async throws {
+    let engine = runner.engine
     var idle = 0
-    var queries = runner.engine.queryCount
+    var quiet = 0
+    var queries = engine.queryCount
+    var position = engine.currentPosition
     while true {
       try await Task.sleep(for: .milliseconds(Self.mergeIntervalMilliseconds))
-      try await merge()
-      idle = runner.engine.queryCount == queries ? idle + 1 : 0
-      queries = runner.engine.queryCount
-      if idle == Self.idleIntervals { runner.engine.cache.removeAll() }
+      quiet = engine.currentPosition == position ? quiet + 1 : 0
+      position = engine.currentPosition
+      // A setting below the default means it: nothing waits then.
+      let leavesFew = quiet < Self.quietIntervals && sealRows >= Limits.sealRows
+      try await tend(rows: quiet < Self.quietIntervals ? sealRows : 1, leavesFew: leavesFew)
+      idle = engine.queryCount == queries ? idle + 1 : 0
+      queries = engine.queryCount
+      if idle == Self.idleIntervals { runner.giveBack() }
     }
   }
 
-  private func merge() async throws {
+  private func tend(rows: Int, leavesFew: Bool) async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-      mergeQueue.async { [runner, sealRows] in
-        continuation.resume(with: Result { _ = try runner.engine.mergeIfDue(rows: sealRows) })
+      mergeQueue.async { [runner, compressAfterSeconds, retentionDays] in
+        continuation.resume(
+          with: Result {
+            try runner.engine.mergeIfDue(
+              rows: rows, leavesFew: leavesFew, retentionDays: retentionDays)
+            try runner.engine.compressQuiet(seconds: compressAfterSeconds)
+          })
       }
     }
   }

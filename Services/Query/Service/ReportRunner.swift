@@ -3,6 +3,7 @@ import Messages
 import RPC
 import Store
 import SwiftProtobuf
+import Synchronization
 
 /// A request that asks for a report: what each of the report's files adds to its message.
 protocol ReportRequest: Message {
@@ -51,14 +52,16 @@ enum CSVCell: Sendable, Equatable {
   case boolean(Bool)
 }
 
-/// Runs reports on the threads of queries.
+/// Runs reports on the threads of queries, and remembers answers for as long as the log does not go on.
 package final class ReportRunner: Sendable {
   let engine: QueryEngine
+  let answers: AnswerCache
   private let pool: QueryPool
   private let bytesMax: Int
 
   package init(engine: QueryEngine, configuration: QueryConfiguration) {
     self.engine = engine
+    answers = AnswerCache(bytesMax: configuration.answerBytesMax)
     bytesMax = configuration.queryBytesMax
     pool = QueryPool(
       threads: configuration.threads, waitingMax: configuration.waitingQueriesMax)
@@ -67,13 +70,57 @@ package final class ReportRunner: Sendable {
   func answer<Request: ReportRequest>(
     _ request: Request, _ context: CallContext
   ) async throws -> Request.Answer {
-    try await Self.mappingErrors {
-      let appID = try context.appID(requested: request.appID)
-      let control = QueryControl(deadline: context.deadline, bytesMax: bytesMax)
-      // The message is built on the query's thread: a large one must not hold up the connection's event loop.
-      return try await pool.run(control) { [engine] in
-        try request.answer(engine, appID: appID, control: control)
-      }
+    try await run(context, requestedApp: request.appID) { [self] appID, control in
+      try answer(request, appID: appID, control: control)
     }
+  }
+
+  private func answer<Request: ReportRequest>(
+    _ request: Request, appID: String, control: QueryControl
+  ) throws -> Request.Answer {
+    guard !answers.isOff else { return try request.answer(engine, appID: appID, control: control) }
+    let key = AnswerCache.Key(
+      name: Request.protoMessageName, request: try request.serializedBytes(), appID: appID,
+      watermark: engine.watermark)
+    if let known = answers.answer(key) { return try Request.Answer(serializedBytes: known) }
+    let answer = try request.answer(engine, appID: appID, control: control)
+    // Made of what the key says, and of nothing that came meanwhile.
+    if engine.watermark == key.watermark { answers.insert(try answer.serializedBytes(), key) }
+    return answer
+  }
+
+  /// Runs something on a thread of queries, for the app that the caller's token may speak for. Messages are built there too: a
+  /// large one must not hold up the connection's event loop.
+  func run<Answer: Sendable>(
+    _ context: CallContext, requestedApp: String, profile: QueryProfile? = nil,
+    _ query: @escaping @Sendable (_ appID: String, QueryControl) throws -> Answer
+  ) async throws -> Answer {
+    try await Self.mappingErrors {
+      let appID = try context.appID(requested: requestedApp)
+      let control = QueryControl(
+        deadline: context.deadline, bytesMax: bytesMax, profile: profile)
+      return try await pool.run(control, app: appID) { try query(appID, control) }
+    }
+  }
+}
+
+extension ReportRunner {
+  /// Answers that were given again.
+  package var answersRemembered: Int { answers.hits }
+  package var answerBytes: Int { answers.byteCount }
+
+  /// Gives back the memory that only makes the next question faster.
+  func giveBack() {
+    engine.giveMemoryBack()
+    answers.removeAll()
+  }
+}
+
+extension QueryEngine {
+  var watermark: AnswerCache.Watermark {
+    let position = currentPosition
+    return AnswerCache.Watermark(
+      nextOffset: position.nextOffset, receivedMilliseconds: position.receivedMilliseconds,
+      historyVersion: historyVersion.load(ordering: .acquiring))
   }
 }

@@ -1136,6 +1136,16 @@ extension ProtoFile {
         ZXJ5OnJlYWSQtRiw6gFCCLoCBVByb3RvYgZwcm90bzM=
         """),
     ProtoFile(
+      name: "footfall/query/v1/store.proto",
+      base64: """
+        Ch1mb290ZmFsbC9xdWVyeS92MS9zdG9yZS5wcm90bxIRZm9vdGZhbGwucXVlcnkudjEaIGZvb3Rm
+        YWxsL2NvbW1vbi92MS9vcHRpb25zLnByb3RvIg8KDUJhY2t1cFJlcXVlc3QiYQoLQmFja3VwQ2h1
+        bmsSEgoEZGF0YRgBIAEoDFIEZGF0YRIfCgtuZXh0X29mZnNldBgCIAEoBFIKbmV4dE9mZnNldBId
+        CgpmaWxlX2J5dGVzGAMgASgEUglmaWxlQnl0ZXMyaQoLUmVwb3J0U3RvcmUSWgoGQmFja3VwEiAu
+        Zm9vdGZhbGwucXVlcnkudjEuQmFja3VwUmVxdWVzdBoeLmZvb3RmYWxsLnF1ZXJ5LnYxLkJhY2t1
+        cENodW5rIgyQAgGKtRgFYWRtaW4wAUIIugIFUHJvdG9iBnByb3RvMw==
+        """),
+    ProtoFile(
       name: "footfall/query/v1/traffic.proto",
       base64: """
         Ch9mb290ZmFsbC9xdWVyeS92MS90cmFmZmljLnByb3RvEhFmb290ZmFsbC5xdWVyeS52MRofZm9v

@@ -17,10 +17,10 @@ package enum ReportsMethods {
 
 /// Serves `footfall.query.v1.Reports`.
 package protocol ReportsHandlers: ServiceHandlers {
-  /// The users behind a number of a report: exactly as many as the number says, unless the log has gone on meanwhile.
+  /// The users behind a number of a report: exactly as many as the number says. Each page is as of its own moment: where the log
+  /// goes on between two, nobody is given twice, and `total` is that of the page.
   ///
-  /// INVALID_ARGUMENT: the report has no such number. FAILED_PRECONDITION: the page's token is of an answer as of another
-  /// offset, and the data have changed.
+  /// INVALID_ARGUMENT: the report has no such number; page_size or page_token out of range.
   func listUsers(_ request: ProtoListUsersRequest, context: CallContext) async throws -> ProtoListUsersResponse
   /// A report as CSV (RFC 4180): UTF-8, a line of names, CRLF. A cell that begins with = + - @ and is no number is given with
   /// an apostrophe before it, so that no spreadsheet runs it.
@@ -47,10 +47,10 @@ package struct ReportsClient: Sendable {
 
   package init(_ transport: any ClientTransport) { self.transport = transport }
 
-  /// The users behind a number of a report: exactly as many as the number says, unless the log has gone on meanwhile.
+  /// The users behind a number of a report: exactly as many as the number says. Each page is as of its own moment: where the log
+  /// goes on between two, nobody is given twice, and `total` is that of the page.
   ///
-  /// INVALID_ARGUMENT: the report has no such number. FAILED_PRECONDITION: the page's token is of an answer as of another
-  /// offset, and the data have changed.
+  /// INVALID_ARGUMENT: the report has no such number; page_size or page_token out of range.
   package func listUsers(_ request: ProtoListUsersRequest, options: CallOptions = CallOptions()) async throws
     -> ProtoListUsersResponse
   {

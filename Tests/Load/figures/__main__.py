@@ -17,8 +17,10 @@ RUNS = {
     "rpc": rpc.run, "ingest": ingest.ingest, "query": services.query, "live": services.live,
     "profile": services.profile, "memory": services.memory, "connections": connections.run,
 }
-# Not a part of `all`: they have their own length or their own tools.
+# Not a part of `all`: they have their own length or their own tools. Those of BRIEF are when it is short.
 ALONE = {"overload": overload.run, "dedup": dedup.run, "counted": counted.run, "olap": olap.olap, "catchup": olap.catchup, "soak": soak.run}
+
+BRIEF = ["overload", "dedup"]
 
 
 class World:
@@ -47,7 +49,8 @@ def main():
     world = World(options.keep, options.seconds)
     passed = failed = 0
     try:
-        for name in RUNS if options.name == "all" else [options.name]:
+        every = list(RUNS) + (BRIEF if options.short else [])
+        for name in every if options.name == "all" else [options.name]:
             begin = time.monotonic()
             try:
                 (RUNS | ALONE)[name](world, options.short)

@@ -11,8 +11,9 @@ from . import test_transport, test_services, test_bad_input, test_standard, test
 from . import test_ledger, test_privacy, test_events, test_log, test_replay, test_keys  # noqa: F401 - they register
 from . import test_quarantine, test_sources  # noqa: F401 - they register
 from . import test_ways  # noqa: F401 - they register
-from . import test_analysis  # noqa: F401 - it registers
+from . import test_analysis, test_reports  # noqa: F401 - they register
 from . import test_visits  # noqa: F401 - they register
+from . import test_query_store  # noqa: F401 - it registers
 
 
 class World:

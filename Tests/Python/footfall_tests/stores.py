@@ -10,7 +10,8 @@ QUERY = {
     "app": "SELECT * FROM app",
     "position": "SELECT * FROM position",
     "row_block": "SELECT app, row_count FROM row_block",
-    "segment": "SELECT app, day, begin_ms, version, row_count, context_columns, last_ms, fields, in_force FROM segment",
+    "segment": "SELECT app, day, begin_ms, version, row_count, context_columns, last_ms, fields, in_force, contexts, "
+               "context_mask, exclusion, flag_counts, active_mask, is_compressed FROM segment",
     "segment_column": "SELECT app, day, number, segment_column.checksum, data FROM segment JOIN segment_column ON segment = id",
     "user_times": "SELECT * FROM user_times",
 }
@@ -54,10 +55,15 @@ def metric(port, name):
     return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + " "))
 
 
+# How query is started so that `wait_sealed` comes to its end.
+SEALING = ["--seal-rows", "1", "--compress-after-seconds", "0"]
+
+
 def wait_sealed(port, seconds=60):
-    """Until query, started with `--seal-rows 1`, has merged all rows and deleted the segments that it replaced."""
+    """Until query, started with `SEALING`, has merged all rows, compressed all days and deleted the segments that it
+    replaced."""
     end = time.monotonic() + seconds
-    while metric(port, "footfall_query_unsealed_rows") > 0:
+    while metric(port, "footfall_query_unsealed_rows") + metric(port, "footfall_query_uncompressed_days") > 0:
         if time.monotonic() > end:
             raise AssertionError(f"rows are not sealed within {seconds} s")
         time.sleep(0.05)

@@ -61,6 +61,8 @@ class Messages:
             "visits": "query.v1.visits",
             "pages": "query.v1.pages",
             "traffic": "query.v1.traffic",
+            "reports": "query.v1.reports",
+            "query_store": "query.v1.store",
             "live": "live.v1.live",
             "log": "ingest.v1.log",
         }.items():

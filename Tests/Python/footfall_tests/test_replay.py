@@ -6,7 +6,7 @@ import time
 from . import shop
 from .harness import equal, test, true
 from .lone import stamp_pages
-from .stores import query_store, tables_of, wait_sealed
+from .stores import SEALING, query_store, tables_of, wait_sealed
 from .suite import CONSUMERS, Suite
 
 SCOPES = ["ingest:write", "query:read", "live:read", "profile:read"]
@@ -87,7 +87,7 @@ def make_version_1(suite):
 def replay(world):
     suite = Suite(world.messages)
     try:
-        suite.processes["query"].arguments += ["--seal-rows", "1"]
+        suite.processes["query"].arguments += SEALING
         suite.start()
         suite.create_app(shop.APP)
         token = suite.create_token(SCOPES, shop.APP)

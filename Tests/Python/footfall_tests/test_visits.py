@@ -4,7 +4,24 @@ import grpc
 
 from . import shop
 from .harness import equal, fails, test, true
-from .test_services import loaded
+
+APP = "visits"
+
+
+class Visits:
+    """The shop's stories in an app of its own: other tests add to the shop."""
+
+    def __init__(self, world):
+        world.suite.create_app(APP)
+        self.token = world.suite.create_token(["ingest:write", "query:read", "query:users", "live:read", "profile:read"], APP)
+        for user in range(60):
+            world.suite.ingest(self.token).Collect(
+                shop.batch(world.messages, user, shop.story(user), app=APP), timeout=10)
+        world.suite.wait_caught_up(self.token)
+
+
+def loaded(world):
+    return world.once("visits", lambda: Visits(world))
 
 
 def dates(messages, first=2, last=1):
@@ -13,26 +30,24 @@ def dates(messages, first=2, last=1):
 
 @test("visits: an hour of a trend holds the opens that begin in it")
 def by_hour(world):
-    loaded(world)
     m = world.messages
-    answer = world.suite.query(world.shop.token).GetTrend(
-        m.query.GetTrendRequest(app_id=shop.APP, range=dates(m, 1), granularity=m.common.GRANULARITY_HOUR), timeout=10)
+    answer = world.suite.query(loaded(world).token).GetTrend(
+        m.query.GetTrendRequest(app_id=APP, range=dates(m, 1), granularity=m.common.GRANULARITY_HOUR), timeout=10)
     equal(len(answer.points), 24, "hours")
     full = [point for point in answer.points if point.metrics.session_cnt]
     equal([point.ref_date for point in full], [shop.day(1).strftime("%Y%m%dT15")], "hours with opens")
     equal((full[0].metrics.session_cnt, full[0].metrics.visit_uv, full[0].metrics.visit_total), (20, 20, 60), "15 h")
-    fails(grpc.StatusCode.INVALID_ARGUMENT, lambda: world.suite.query(world.shop.token).GetTrend(
-        m.query.GetTrendRequest(app_id=shop.APP, range=dates(m, 3), granularity=m.common.GRANULARITY_MINUTE), timeout=10),
+    fails(grpc.StatusCode.INVALID_ARGUMENT, lambda: world.suite.query(loaded(world).token).GetTrend(
+        m.query.GetTrendRequest(app_id=APP, range=dates(m, 3), granularity=m.common.GRANULARITY_MINUTE), timeout=10),
         "range", "3", "2")
 
 
 @test("visits: the overview compares yesterday with the day before")
 def overview(world):
-    loaded(world)
     m = world.messages
-    stub = m.visits_rpc.VisitsStub(world.suite.channel("query", world.shop.token))
+    stub = m.visits_rpc.VisitsStub(world.suite.channel("query", loaded(world).token))
     for date in ("", shop.day(1).isoformat()):
-        answer = stub.GetOverview(m.visits.GetOverviewRequest(app_id=shop.APP, date=date), timeout=10)
+        answer = stub.GetOverview(m.visits.GetOverviewRequest(app_id=APP, date=date), timeout=10)
         equal(answer.ref_date, shop.day(1).strftime("%Y%m%d"), "ref_date")
         cards = {card.metric: card for card in answer.cards}
         equal(len(cards), 10, "cards")
@@ -45,11 +60,10 @@ def overview(world):
 
 @test("visits: opens by source, stay and depth, with the users of each")
 def distribution(world):
-    loaded(world)
     m = world.messages
-    stub = m.visits_rpc.VisitsStub(world.suite.channel("query", world.shop.token))
+    stub = m.visits_rpc.VisitsStub(world.suite.channel("query", loaded(world).token))
     answer = stub.GetVisitDistribution(
-        m.visits.GetVisitDistributionRequest(app_id=shop.APP, range=dates(m)), timeout=10)
+        m.visits.GetVisitDistributionRequest(app_id=APP, range=dates(m)), timeout=10)
     found = {one.index: [(item.key, item.session_cnt, item.visit_uv) for item in one.items if item.session_cnt]
              for one in answer.distributions}
     equal(found, {
@@ -66,10 +80,9 @@ def distribution(world):
 
 @test("visits: pages with visits, stay, entries, exits, shares and bounces")
 def pages(world):
-    loaded(world)
     m = world.messages
-    stub = m.pages_rpc.PagesStub(world.suite.channel("query", world.shop.token))
-    answer = stub.GetPages(m.pages.GetPagesRequest(app_id=shop.APP, range=dates(m)), timeout=10)
+    stub = m.pages_rpc.PagesStub(world.suite.channel("query", loaded(world).token))
+    answer = stub.GetPages(m.pages.GetPagesRequest(app_id=APP, range=dates(m)), timeout=10)
     # Beside the two pages, the events without one: none of them is a visit, entry or share.
     equal([row.page_path for row in answer.rows], ["pages/index", "pages/product"], "pages")
     equal(answer.page_count, 2, "page_count")
@@ -82,22 +95,21 @@ def pages(world):
     equal((index.page_share_pv, index.page_share_uv, index.exit_rate, index.bounce_rate), (6, 6, 0.625, 0.625), "rates")
     equal((answer.total.page_visit_pv, answer.total.page_visit_uv, answer.total.bounce_rate), (110, 60, 0.625), "total")
     answer = stub.GetPages(
-        m.pages.GetPagesRequest(app_id=shop.APP, range=dates(m, 1), compare_range=dates(m, 2, 2), limit=1,
+        m.pages.GetPagesRequest(app_id=APP, range=dates(m, 1), compare_range=dates(m, 2, 2), limit=1,
                                 order_by=m.pages.PAGE_ORDER_USERS), timeout=10)
     equal([(row.page_path, row.metrics.page_visit_uv, row.compare.page_visit_uv) for row in answer.rows],
           [("pages/index", 20, 60)], "compared")
     fails(grpc.StatusCode.INVALID_ARGUMENT,
-          lambda: stub.GetPages(m.pages.GetPagesRequest(app_id=shop.APP, range=dates(m), limit=10_001), timeout=10),
+          lambda: stub.GetPages(m.pages.GetPagesRequest(app_id=APP, range=dates(m), limit=10_001), timeout=10),
           "limit", "10001", "10000")
 
 
 @test("visits: sources with opens, conversion and who came back")
 def sources(world):
-    loaded(world)
     m = world.messages
-    stub = m.traffic_rpc.TrafficStub(world.suite.channel("query", world.shop.token))
+    stub = m.traffic_rpc.TrafficStub(world.suite.channel("query", loaded(world).token))
     answer = stub.GetSources(m.traffic.GetSourcesRequest(
-        app_id=shop.APP, range=dates(m), retention_days=[1],
+        app_id=APP, range=dates(m), retention_days=[1],
         conversion=m.common.EventMatch(events=["purchase"])), timeout=10)
     equal([(row.value.integer_value, row.name) for row in answer.rows], [(1, "recent list")], "sources")
     row = answer.rows[0]
@@ -108,4 +120,4 @@ def sources(world):
           [(shop.day(2).strftime("%Y%m%d"), 60), (shop.day(1).strftime("%Y%m%d"), 20)], "points")
     equal([(one.day, one.new_users, one.users) for one in row.retention], [(1, 60, 20)], "retention")
     fails(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.GetSources(
-        m.traffic.GetSourcesRequest(app_id=shop.APP, range=dates(m), dimension="colour"), timeout=10), "dimension", "colour")
+        m.traffic.GetSourcesRequest(app_id=APP, range=dates(m), dimension="colour"), timeout=10), "dimension", "colour")

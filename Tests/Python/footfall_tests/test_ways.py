@@ -23,7 +23,7 @@ class Asked:
     def __init__(self, world):
         self.suite, m = world.suite, world.messages
         self.m, self.paths_m = m.query, m.paths
-        self.token = world.suite.create_token(["ingest:write", "query:read", "query:users"], APP)
+        self.token = world.suite.create_token(["ingest:write", "query:read", "live:read", "profile:read"], APP)
         date = shop.day(2)
         self.range = m.common.DateRange(begin_date=date.isoformat(), end_date=date.isoformat())
         self.filter = m.common.Filter

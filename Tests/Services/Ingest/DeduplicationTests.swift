@@ -44,6 +44,7 @@ import Testing
     let fixture = try await Fixture()
     let events = [Fixture.event(sequence: 1), Fixture.event(id: "e")]
     #expect(try await fixture.send(events, device: "d").accepted == 2)
+    try await pass(1...29, fixture)
     for _ in 1...2 {
       let again = try await fixture.send(
         events, device: "d", received: Fixture.start + 30 * Fixture.day)
@@ -52,13 +53,35 @@ import Testing
       #expect(again.quarantined.map(\.reason) == ["late"])
       try fixture.reopen()
     }
-    #expect(fixture.core.head == 3)
+    #expect(fixture.core.head == 3 + 29)
+  }
+
+  /// Days on which something comes: others do not count.
+  private func pass(_ days: ClosedRange<Int64>, _ fixture: Fixture) async throws {
+    for day in days {
+      var event = Fixture.event(id: "day \(day)")
+      event.timeMs = Fixture.start + day * Fixture.day
+      #expect(try await fixture.send([event], received: event.timeMs).accepted == 1)
+    }
+  }
+
+  @Test func `a clock that is set forward makes no id be forgotten`() async throws {
+    let fixture = try await Fixture()
+    let request = Fixture.request([Fixture.event(id: "e")], isImport: true)
+    #expect(try await fixture.send(request).accepted == 1)
+    for years in [10, 20] as [Int64] {
+      let later = Fixture.start + years * 365 * Fixture.day
+      #expect(try await fixture.send(request, received: later).duplicates == 1)
+      try fixture.reopen()
+    }
+    #expect(fixture.core.head == 2)
   }
 
   @Test func `an imported id is remembered for 90 days`() async throws {
     let fixture = try await Fixture()
     let request = Fixture.request([Fixture.event(id: "e")], isImport: true)
     #expect(try await fixture.send(request).accepted == 1)
+    try await pass(1...89, fixture)
     let later = try await fixture.send(request, received: Fixture.start + 90 * Fixture.day)
     #expect(later.duplicates == 1)
     let beyond = try await fixture.send(request, received: Fixture.start + 91 * Fixture.day)

@@ -34,7 +34,9 @@ final class EngineHarness {
   private static func open(_ folder: URL) throws -> Store {
     try Store(
       path: folder.appendingPathComponent("query.sqlite").path,
-      options: StoreOptions(durability: .normal), migrations: QueryEngine.migrations(from: 1))
+      options: StoreOptions(durability: .normal, givesSpaceBack: true),
+      migrations: QueryEngine.migrations(from: 1)
+        + QueryEngine.laterMigrations(from: QueryEngine.migrationCount + 1))
   }
 
   /// As after a crash: what is in memory is gone.
@@ -97,10 +99,34 @@ final class EngineHarness {
     } catch is Failure {}
   }
 
-  /// Applies batches, each of one user, in one transaction.
-  func apply(_ batches: [[ReferenceEvent]], receivedMilliseconds: Int64) throws {
-    position.receivedMilliseconds = receivedMilliseconds
+  /// Another app in the same service.
+  func addApp(_ appID: String) throws {
+    let other = AppDefinition(
+      appID: appID, platform: "wechat", timeZone: "UTC", sessionRules: .classic)
+    try transaction { try engine.define(other, in: $0) }
+  }
+
+  /// Applies batches of another app.
+  func apply(_ batches: [[ReferenceEvent]], to appID: String) throws {
     position.nextOffset += UInt64(batches.reduce(0) { $0 + $1.count })
+    try transaction { _ in try append(batches, position.receivedMilliseconds, appID) }
+  }
+
+  /// Takes what the log says of a user's erasure.
+  func erase(_ user: String) throws {
+    try transaction {
+      try engine.erase(definition.appID, in: $0) { $0.elementsEqual(user.utf8) }
+    }
+  }
+
+  /// Applies batches, each of one user, in one transaction.
+  ///
+  /// - Parameter isCounted: whether the position goes on by the events.
+  func apply(
+    _ batches: [[ReferenceEvent]], receivedMilliseconds: Int64, isCounted: Bool = true
+  ) throws {
+    position.receivedMilliseconds = receivedMilliseconds
+    if isCounted { position.nextOffset += UInt64(batches.reduce(0) { $0 + $1.count }) }
     try transaction { _ in try append(batches, receivedMilliseconds) }
   }
 
@@ -115,12 +141,14 @@ final class EngineHarness {
     } catch is Failure {}
   }
 
-  private func append(_ batches: [[ReferenceEvent]], _ received: Int64) throws {
+  private func append(
+    _ batches: [[ReferenceEvent]], _ received: Int64, _ appID: String? = nil
+  ) throws {
     for batch in batches {
       let bytes: [UInt8] = try Self.encode(batch).serializedBytes()
       let clock = EventClock(received: received, offset: 0, isImport: true)
       try bytes.withUnsafeBytes {
-        try appender.append($0, appID: definition.appID, clock: clock)
+        try appender.append($0, appID: appID ?? definition.appID, clock: clock)
       }
     }
   }

@@ -28,8 +28,11 @@ import Testing
     let begin = origin - 2 + random.below(10)
     var query = EventAnalysisQuery(
       appID: "shop", days: begin...begin + random.below(12),
-      granularity: random.pick([.hour, .day, .week, .month, .all]),
+      granularity: random.pick(Granularity.allCases),
       series: (0...random.below(3)).map { _ in series(data, &random) })
+    if query.granularity == .minute, !random.oneIn(4) { query.granularity = .hour }
+    if query.granularity == .minute { query.days = begin...begin }
+    if query.granularity == .hour { query.days = begin...begin + random.below(3) }
     if random.below(2) == 0 { query.filter = RandomFilters.tree(&random) }
     let fields = [
       "platform", "province", "event", "page_path", "open_id", "age", "source_key", "channel",
@@ -39,9 +42,10 @@ import Testing
       query.groupBy = Array(fields.shuffled(using: &random).prefix(1 + random.below(3)))
       query.groupLimit = 1 + random.below(6)
     }
+    if query.granularity == .minute { query.groupLimit = min(query.groupLimit, 2) }
     if random.oneIn(3) {
       let other = origin + random.below(6)
-      query.compareDays = other...other + random.below(5)
+      query.compareDays = other...other + random.below(query.granularity == .minute ? 1 : 5)
     }
     if random.below(2) == 0 {
       query.formulas = [
@@ -148,6 +152,10 @@ import Testing
           same(point.value, value(series, events, point.period.milliseconds))
         }
         #expect(result.total.period.milliseconds == range(query.days), comment)
+        let bounds = result.points.map(\.period.milliseconds)
+        #expect(bounds.first?.lowerBound == range(query.days).lowerBound, comment)
+        #expect(bounds.last?.upperBound == range(query.days).upperBound, comment)
+        #expect(zip(bounds, bounds.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound }, comment)
         same(result.total.value, value(series, events, range(query.days)))
         #expect((result.compareTotal == nil) == (query.compareDays == nil), comment)
         if let days = query.compareDays {
@@ -265,6 +273,48 @@ import Testing
     }
   }
 
+  // MARK: - Agreement
+
+  /// Passive events count here but make no user active: without them the users of every event are visit_uv.
+  @Test(arguments: 0..<100) func `the users and the number of all events are the trend's`(_ seed: Int) throws {
+    var random = SeededRandom(seed: UInt64(seed) + 51_500_000)
+    var data = RandomData(&random)
+    let hasPassive = random.oneIn(4)
+    for batch in data.batches.indices {
+      for event in data.batches[batch].indices where !hasPassive {
+        data.batches[batch][event].isPassive = false
+      }
+    }
+    data.events = data.batches.flatMap { $0 }
+    let harness = try EngineHarness(try data.definition)
+    try data.apply(to: harness, &random)
+    let begin = Int(data.origin / 86_400_000) - 2 + random.below(6)
+    let days = begin...begin + random.below(12)
+    let traffic = TrafficChoice(includesExcludedScenes: random.below(2) == 0)
+    let filter = random.oneIn(3) ? RandomFilters.tree(&random) : nil
+    for granularity in [Granularity.day, .week, .month, .all] {
+      let analysis = try harness.engine.analyzeEvents(
+        EventAnalysisQuery(
+          appID: "shop", days: days, granularity: granularity,
+          series: [.init(EventChoice(), .users), .init()], filter: filter, traffic: traffic),
+        control: QueryControl())
+      let trend = try harness.engine.trend(
+        TrendQuery(
+          appID: "shop", days: days, granularity: granularity, filter: filter, traffic: traffic),
+        control: QueryControl())
+      let comment = Comment(rawValue: "seed \(seed) \(days) \(granularity)")
+      #expect(
+        analysis.results[1].points.map(\.value) == trend.points.map { Double($0.metrics.eventCount) },
+        comment)
+      if !hasPassive {
+        #expect(
+          analysis.results[0].points.map(\.value) == trend.points.map { Double($0.metrics.visitUsers) },
+          comment)
+      }
+      #expect(analysis.info == trend.info, comment)
+    }
+  }
+
   // MARK: - Refusals
 
   private func harness() throws -> EngineHarness {
@@ -307,6 +357,8 @@ import Testing
     #expect(try error { $0.groupBy = ["tag", "price", "event", "open_id"] } == "group_by: 4 given, must be at most 3")
     #expect(try error { $0.groupLimit = 1_001 } == "group_limit: is 1001, must be 1-1000")
     #expect(try error { $0.filter = .and([]) }.hasPrefix("filter"))
+    #expect(try error { $0.granularity = .minute; $0.days = 0...2 } == "range: has 3 days, at most 2 by minute")
+    #expect(try error { $0.granularity = .hour; $0.days = 0...92 }.hasPrefix("range: has 93 days"))
     #expect(try error { $0.series = [.init(EventChoice(filter: .and([])))] }.hasPrefix("series[0].filter"))
     #expect(try error { _ in } == "answered")
   }

@@ -163,8 +163,48 @@ struct RandomData {
     }
   }
 
+  /// Events of users who are erased before any other events come: of strangers, and of `user0`, who is one afterwards. Their
+  /// values are partly those of others.
+  private func erasedBatches(_ random: inout SeededRandom) -> [[ReferenceEvent]] {
+    ["user0", "ghost"].map { user in
+      (0..<10).map { index in
+        var event = ReferenceEvent(
+          user: user, time: origin + Int64(random.below(9 * 86_400_000)), sequence: UInt64(index),
+          offset: 0, name: random.pick(Self.names + ["haunt"]))
+        event.page = random.pick(["pages/a", "pages/ghost"])
+        event.context = ["province": .text("Styx"), "platform": .text("ios")]
+        event.fields = ["tag": .text(random.pick(["red", "pale"])), "chain": .text("iron")]
+        return event
+      }
+    }
+  }
+
+  /// Leaves the engine as if they had never come, at once or by the next merge.
+  private func applyErased(to harness: EngineHarness, _ random: inout SeededRandom) throws {
+    try harness.apply(erasedBatches(&random), receivedMilliseconds: origin, isCounted: false)
+    if random.below(2) == 0 { try harness.engine.mergeIfDue(rows: 1) }
+    for user in ["user0", "ghost"] { try harness.erase(user) }
+    if random.below(2) == 0 { try harness.reopen() }
+    if random.below(2) == 0 { try harness.engine.mergeIfDue(rows: .max) }
+  }
+
   /// Applies everything to an engine, with merges, reopenings and failed transactions at random between.
-  func apply(to harness: EngineHarness, _ random: inout SeededRandom) throws {
+  ///
+  /// - Parameter withErasures: sometimes there were other users before, who were erased.
+  func apply(
+    to harness: EngineHarness, _ random: inout SeededRandom, withErasures: Bool = true
+  ) throws {
+    // Random numbers of its own, so that a seed means what it did.
+    var ghosts = SeededRandom(seed: UInt64(bitPattern: origin) &+ UInt64(events.count))
+    let hasErased = withErasures && ghosts.oneIn(4)
+    if hasErased { try applyErased(to: harness, &ghosts) }
+    try applyAll(to: harness, &random)
+    if hasErased, harness.engine.waitingErasures > 0 {
+      try harness.engine.mergeIfDue(rows: .max)
+    }
+  }
+
+  private func applyAll(to harness: EngineHarness, _ random: inout SeededRandom) throws {
     let mode = random.below(3)
     var rest = batches[...]
     while !rest.isEmpty {
@@ -182,7 +222,10 @@ struct RandomData {
       if random.oneIn(8) { try harness.applyAndFail(part, receivedMilliseconds: received) }
       try harness.apply(part, receivedMilliseconds: received)
       // 0: all stays unsealed. 1: sealed now and then. 2: sealed at the end.
-      if mode == 1, random.oneIn(3) { try harness.engine.mergeIfDue(rows: 1) }
+      if mode == 1, random.oneIn(3) {
+        try harness.engine.mergeIfDue(rows: 1, leavesFew: rest.count % 2 == 0)
+        if rest.count % 3 == 0 { try harness.engine.compressIfQuiet(seconds: 0) }
+      }
       if random.oneIn(6) { try harness.reopen() }
     }
     if harness.definition.sources != sources { try harness.redefine(sources) }

@@ -8,16 +8,17 @@ enum StoreContent {
       try rows(
         """
         SELECT 'app', id, app_id, platform, time_zone, merge_under_ms, timeout_ms, hex(sources),
-          hex(times_exclusion) FROM app ORDER BY id
-        """, 9, connection)
+          hex(times_exclusion), dropped_before FROM app ORDER BY id
+        """, 10, connection)
         + rows("SELECT 'position', next_offset FROM position", 2, connection)
         + dictionaries(connection)
         + rows("SELECT 'row blocks', count(*) FROM row_block", 2, connection)
         + rows(
           """
           SELECT 'segment', app, day, begin_ms, version, row_count, context_columns, last_ms, hex(fields),
-            in_force FROM segment ORDER BY app, day, in_force
-          """, 10, connection)
+            in_force, contexts, context_mask, hex(exclusion), hex(flag_counts), active_mask, is_compressed
+          FROM segment ORDER BY app, day, in_force
+          """, 16, connection)
         + rows(
           """
           SELECT 'column', app, day, number, segment_column.checksum, hex(data)

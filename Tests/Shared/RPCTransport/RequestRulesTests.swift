@@ -2,6 +2,7 @@ import HTTP2
 import Logging
 import RPC
 import RPCTransport
+import Synchronization
 import Testing
 
 private let echo = "/probe.Probe/Echo"
@@ -384,6 +385,27 @@ func count(_ server: RPCServer, _ end: ConnectionEnd) -> Int {
       let other = try client.call(
         echo, [HeaderField("authorization", "b")], body: RawClient.framed([1]))
       #expect(other.status == 0)
+    }
+  }
+
+  @Test func `a call that cannot be taken is refused before its message, and the client sends less ahead`() async throws {
+    ProbeService.gateIsShut.store(true, ordering: .releasing)
+    try await withRawClient(ServerLimits()) { client, _ in
+      let gated = "/probe.Probe/Gated"
+      let stream = try client.begin(RawClient.fields(gated), [], end: false)
+      #expect(try client.wait(for: stream).status == StatusCode.resourceExhausted.rawValue)
+      // What was given before the window became narrow is used up.
+      let large = RawClient.framed([UInt8](repeating: 1, count: 200_000))
+      for _ in 0..<25 { #expect(try client.call(gated, body: large).status == StatusCode.resourceExhausted.rawValue) }
+      #expect(client.http2.sendWindowBytes <= 64 * 1024)
+      // Larger than the window: it opens as the message comes.
+      #expect(try client.call(echo, body: large).message.count == 200_000)
+      ProbeService.gateIsShut.store(false, ordering: .releasing)
+      #expect(try client.call(gated, body: large).status == 0)
+      // A second later the window is wide again: the client hears it with what it sends next.
+      try await Task.sleep(for: .seconds(2))
+      for _ in 0..<2 { #expect(try client.call(gated, body: large).status == 0) }
+      #expect(client.http2.sendWindowBytes > 3 * 1024 * 1024)
     }
   }
 }

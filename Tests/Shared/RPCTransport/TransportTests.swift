@@ -26,12 +26,23 @@ struct ProbeService: ServiceHandlers {
   static let stream = method("Stream", .bidirectional)
   static let flood = method("Flood", .serverStreaming)
 
+  static let gated = method("Gated", .unary)
+  static let gateIsShut = Atomic<Bool>(false)
+
   struct Bug: Error {}
+
+  func gate(of method: MethodDescriptor) -> CallGate? {
+    guard method.path == Self.gated.path else { return nil }
+    return { _ in
+      Self.gateIsShut.load(ordering: .acquiring) ? RPCError(.resourceExhausted, "shut") : nil
+    }
+  }
 
   var methodHandlers: [MethodHandler] {
     let cancelled = cancelled
     return [
       MethodHandler(Self.echo, .loop { $0.reply($0.message) }),
+      MethodHandler(Self.gated, .loop { $0.reply($0.message) }),
       MethodHandler(Self.echoAsync, .unary { message, _ in message }),
       MethodHandler(
         Self.later,

@@ -9,7 +9,10 @@ struct MethodTests {
   private static let all: [MethodDescriptor] =
     IngestMethods.all + EventLogMethods.all + LogControlMethods.all + EventManagementMethods.all
     + CompletenessMethods.all + PrivacyMethods.all + KeysMethods.all + QuarantineMethods.all
-    + SourcesMethods.all + QueryMethods.all + LiveStatsMethods.all
+    + SourcesMethods.all + QueryMethods.all + EventAnalysisMethods.all + RetentionMethods.all
+    + VisitsMethods.all + PagesMethods.all + TrafficMethods.all + PerformanceMethods.all
+    + UsersMethods.all + PathsMethods.all + ReportsMethods.all + ReportStoreMethods.all
+    + LiveStatsMethods.all
     + UserProfileMethods.all + Grpc_Health_V1_HealthMethods.all
     + Grpc_Reflection_V1_ServerReflectionMethods.all
     + Grpc_Reflection_V1alpha_ServerReflectionMethods.all + Grpc_Channelz_V1_ChannelzMethods.all

@@ -1,10 +1,15 @@
-"""SIGKILL to query at named points of applying, sealing, merging, checkpointing and migrating, under load: afterwards its
-store holds the bytes of one that is built from the log."""
+"""SIGKILL to query at named points of applying, sealing, merging, checkpointing, migrating and erasing, under load: afterwards
+its store holds the bytes of one that is built from the log; where users were erased, it answers alike and holds nothing of them."""
 
+import datetime
 import random
+import re
+import threading
 import time
 
-from footfall_tests.stores import query_store, wait_sealed
+import grpc
+
+from footfall_tests.stores import metric, query_store, wait_sealed
 from footfall_tests.suite import Suite
 
 from .journal import Journal
@@ -19,7 +24,7 @@ CYCLES_PER_ROUND = 25
 # So few that merges go on all the time.
 SEAL_ROWS = "40"
 DIE_SECONDS_MAX = 8
-SCOPES = ["ingest:write", "query:read"]
+SCOPES = ["ingest:write", "query:read", "profile:erase"]
 # Where the service says that it is (CrashPoint.reached), and the most times that it passes there before it is killed.
 POINTS = {
     "apply.written": 40, "apply.committed": 40, "store.written": 60, "store.committed": 60,
@@ -28,6 +33,12 @@ POINTS = {
 }
 # Reached where a file is new or of an earlier release.
 MIGRATION_POINTS = ("migrate.written", "migrate.committed")
+# Reached where users are erased.
+ERASURE_POINTS = {
+    "erase.written": 3, "merge.begun": 3, "merge.segmentWritten": 9, "merge.beforeEnforce": 2, "merge.rowBlocksDeleted": 2,
+    "merge.enforced": 2, "erase.beforeRewrite": 2, "erase.rewritten": 2, "erase.truncated": 2,
+}
+BREAKDOWNS = ("", "open_id", "page_path", "province", "event", "tag")
 # At a random moment.
 ANYWHERE = "anywhere"
 
@@ -57,14 +68,15 @@ class QueryKiller:
         self.hits, self.missed, self.restarts = {}, 0, []
 
     def start(self, point=None, count=1, seal_rows=SEAL_ROWS):
-        self.process.arguments = self.arguments + ["--seal-rows", seal_rows]
+        self.process.arguments = self.arguments + ["--compress-after-seconds", "0", "--seal-rows", seal_rows]
         self.process.environment = {"CRASH_AT": f"{point}:{count}"} if point else {}
         self.process.start()
 
     def cycle(self, point):
         if point in MIGRATION_POINTS:
             self.empty()
-        self.start(None if point == ANYWHERE else point, self.random.randint(1, POINTS.get(point, 4)))
+        most = ERASURE_POINTS.get(point) or POINTS.get(point, 4)
+        self.start(None if point == ANYWHERE else point, self.random.randint(1, most))
         seconds = self.random.uniform(0, 1) if point == ANYWHERE else DIE_SECONDS_MAX
         end = time.monotonic() + seconds
         while self.process.child.poll() is None and time.monotonic() < end:
@@ -82,17 +94,18 @@ class QueryKiller:
         for path in self.suite.data.glob("query.sqlite*"):
             path.unlink()
 
-    def sealed(self):
-        """What the store holds once it has caught up and sealed all."""
+    def sealed(self, ask=None):
+        """What the store holds, or answers, once it has caught up and sealed all."""
         begin = time.monotonic()
         self.start(seal_rows="1")
         self.process.wait_listening()
         self.restarts.append(time.monotonic() - begin)
         self.suite.wait_caught_up_one("query", self.token)
         wait_sealed(self.suite.metrics_ports["query"])
+        found = ask() if ask else None
         if self.process.terminate() != 0:
             raise Broken(f"query did not end well:\n{self.process.log_tail()}")
-        return query_store(self.suite.data / "query.sqlite")
+        return found if ask else query_store(self.suite.data / "query.sqlite")
 
     def compare(self):
         """What differs between the store and one that is built anew, one sentence each."""
@@ -104,6 +117,85 @@ class QueryKiller:
         names = sorted(set(grown) | set(rebuilt))
         return [f"table {name}: {grown.get(name)} grown, {rebuilt.get(name)} rebuilt"
                 for name in names if grown.get(name) != rebuilt.get(name)]
+
+
+class Eraser(threading.Thread):
+    """Erases users, one after another, whatever happens to query."""
+
+    def __init__(self, suite, token, users):
+        super().__init__(daemon=True)
+        m = suite.messages
+        self.stub = m.log_rpc.LogControlStub(suite.channel("ingest", token))
+        self.requests = [m.log.EraseUserRequest(app_id=APP, open_id=user) for user in users]
+        self.stopping = threading.Event()
+        self.erased, self.failure = [], None
+
+    def run(self):
+        for request in self.requests:
+            if self.stopping.wait(0.25):
+                return
+            try:
+                self.stub.EraseUser(request, timeout=60)
+            except grpc.RpcError as error:
+                self.failure = error
+                return
+            self.erased.append(request.open_id)
+
+
+def answers(suite, token):
+    """Reports that stand on all rows."""
+    m = suite.messages
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    days = m.common.DateRange(begin_date=(today - datetime.timedelta(days=7)).isoformat(),
+                              end_date=(today + datetime.timedelta(days=1)).isoformat())
+    found = []
+    for breakdown in BREAKDOWNS:
+        request = m.query.GetTrendRequest(app_id=APP, range=days, granularity=1, breakdown=breakdown, breakdown_limit=400)
+        found.append(suite.query(token).GetTrend(request, timeout=60).SerializeToString(deterministic=True))
+    return found
+
+
+def wait_erased(suite, seconds=60):
+    end = time.monotonic() + seconds
+    while metric(suite.metrics_ports["query"], "footfall_query_erasures_waiting") > 0:
+        if time.monotonic() > end:
+            raise Broken(f"users are not erased within {seconds} s")
+        time.sleep(0.05)
+
+
+def erasing_round(suite, messages, token, journal, killer, seed, cycles):
+    """Kills while users are erased and others go on. What is wrong, one sentence each."""
+    victims = [HistoryProducer(number, seed, messages, suite.ports["ingest"], token, APP, journal) for number in range(2)]
+    for number, producer in enumerate(victims):
+        producer.number = f"victim-{seed}-{number}"
+    killer.start()
+    killer.process.wait_listening()
+    calm(victims, lambda: time.sleep(3))
+    killer.process.kill()
+    users = sorted(user for user in journal.events_of_user if f"victim-{seed}-" in user)
+    eraser = Eraser(suite, token, users)
+    eraser.start()
+    names = [list(ERASURE_POINTS)[number % len(ERASURE_POINTS)] for number in range(cycles)]
+    killer.random.shuffle(names)
+    round_of(suite, messages, token, journal, killer, names, seed + 1)
+    eraser.stopping.set()
+    eraser.join(timeout=60)
+    if eraser.failure or not eraser.erased:
+        raise Broken(f"users were not erased: {eraser.failure}")
+
+    def ask():
+        wait_erased(suite)
+        return answers(suite, token)
+
+    grown = killer.sealed(ask)
+    bytes_left = b"".join(path.read_bytes() for path in suite.data.glob("query.sqlite*"))
+    found = [f"{user} is still in query's files" for user in eraser.erased
+             if re.search(re.escape(user.encode()) + rb"(?![0-9])", bytes_left)]
+    killer.empty()
+    rebuilt = killer.sealed(ask)
+    found += [f"the answer by {name or 'nothing'} differs" for name, a, b in zip(BREAKDOWNS, grown, rebuilt) if a != b]
+    print(f"{cycles} cycles with {len(eraser.erased)} erasures, {len(found)} differences", flush=True)
+    return found
 
 
 def points_of(cycles, chance):
@@ -132,8 +224,9 @@ def run(messages, options, seed, percentile):
             round_of(suite, messages, token, journal, killer, points[first:first + CYCLES_PER_ROUND], seed + first)
             found += killer.compare()
             print(f"{min(first + CYCLES_PER_ROUND, cycles)} cycles, {journal.events} events, {len(found)} differences", flush=True)
+        found += erasing_round(suite, messages, token, journal, killer, seed, 9 if options.short else cycles // 4)
         found += journal.wrong
-        never = [name for name in (*POINTS, *MIGRATION_POINTS) if not killer.hits.get(name)]
+        never = [name for name in (*POINTS, *MIGRATION_POINTS, *ERASURE_POINTS) if not killer.hits.get(name)]
         if never:
             found.append(f"never killed at: {' '.join(never)}")
         print(f"killed at: {killer.hits}; not reached in {DIE_SECONDS_MAX} s: {killer.missed}")
@@ -155,10 +248,20 @@ def round_of(suite, messages, token, journal, killer, points, seed):
     for producer in producers:
         # Numbers and ids of their own, or what they send would be known.
         producer.number = f"{seed}-{producer.number}"
-        producer.start()
-    try:
+
+    def kill_all():
         for point in points:
             killer.cycle(point)
+
+    calm(producers, kill_all)
+
+
+def calm(producers, while_they_run):
+    """Producers send until something is done, and all that they sent is acknowledged."""
+    for producer in producers:
+        producer.start()
+    try:
+        while_they_run()
     finally:
         for producer in producers:
             producer.stop()

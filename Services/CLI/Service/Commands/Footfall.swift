@@ -12,9 +12,9 @@ package struct Footfall: AsyncParsableCommand {
       """,
     subcommands: [
       AppCommand.self, TokenCommand.self, EventCommand.self, PlanCommand.self, SourceCommand.self,
-      ImportCommand.self, SendCommand.self, QuarantineCommand.self, TrendCommand.self, FunnelCommand.self,
+      ImportCommand.self, SendCommand.self, QuarantineCommand.self, TrendCommand.self, FunnelCommand.self, ReportCommand.self,
       LiveCommand.self, LedgerCommand.self, ProfileCommand.self, PortraitCommand.self, HealthCommand.self,
-      LogCommand.self, DemoCommand.self,
+      LogCommand.self, QueryCommand.self, DemoCommand.self,
     ])
 
   package init() {}

@@ -115,7 +115,7 @@ struct LogCommand: AsyncParsableCommand {
   struct Erase: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Erase every event of a user from the log and from quarantine.",
-      discussion: "Cannot be undone. What other services hold of the user is not erased by this.")
+      discussion: "Cannot be undone. query follows; what user-profile and live-stats hold of the user is not erased by this.")
 
     @Argument(help: "The user's open_id.")
     var openID: String

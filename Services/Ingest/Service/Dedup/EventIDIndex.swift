@@ -10,7 +10,7 @@ final class EventIDIndex {
   /// The first run whose ids it holds.
   let firstRun: Int64
   /// The day at whose end its runs may go.
-  let lastDay: Int64
+  var lastDay: Int64
   private let buckets: Int
   private let places: UnsafeMutablePointer<UInt32>
   private(set) var count = 0

@@ -32,7 +32,7 @@ package final class EventIDs {
   private struct Run {
     let number: Int64
     /// The last day of receipt on which it counts.
-    let lastDay: Int64
+    var lastDay: Int64
     let bucketBits: Int
     let count: Int
   }
@@ -146,14 +146,29 @@ package final class EventIDs {
 
   // MARK: Days
 
-  /// Tells the time of receipt of what comes next, ms since 1970. A clock that goes back changes nothing.
+  /// Tells the time of receipt of what comes next, ms since 1970. A clock that goes back changes nothing, and days on which
+  /// nothing came do not count: one that is set forward by years makes no id be forgotten that a batch on its way may bring
+  /// again.
   package func advance(to received: Int64, _ connection: StoreConnection) throws {
     let today = received / 86_400_000
     guard today > day else { return }
     if !open.isEmpty { try seal(connection) }
+    let skipped = day == .min ? 0 : today - day - 1
+    if skipped > 0 { try keepLonger(by: skipped, connection) }
     day = today
     if let sealing, sealing.run.lastDay < today { try finishSealing(connection) }
+    // Ids or not: the day is known after a restart.
+    hasChanged = true
+    try writeJournal([], connection)
     forgetOld()
+  }
+
+  private func keepLonger(by skipped: Int64, _ connection: StoreConnection) throws {
+    try finishSealing(connection)
+    for number in runs.keys { runs[number]?.lastDay += skipped }
+    for index in indexes { index.lastDay += skipped }
+    try connection.execute(
+      "UPDATE event_id_run SET last_day = last_day + ?", [.integer(skipped)])
   }
 
   /// Of runs that are out of their window nothing is known from here on.

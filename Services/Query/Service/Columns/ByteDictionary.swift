@@ -1,13 +1,17 @@
 /// Strings of bytes in first-seen order: a string's code is its position. Code 0 is the empty string and means missing.
 ///
-/// Open addressing over one arena: a look-up of a known string allocates nothing.
+/// Open addressing over one arena: a look-up of a known string allocates nothing. Strings that come from the file are
+/// indexed once somebody looks for one.
 struct ByteDictionary: Sendable {
   private var arena: [UInt8] = []
   /// `ends[code]`: where the string ends in the arena; it begins where the one before ends.
   private var ends: [Int] = [0]
+  /// Of the strings that are indexed, the first ones.
   private var hashes: [UInt32] = [0]
   /// Code, or 0 where the slot is free. Its size is a power of two, at least twice the count.
   private var slots: [UInt32] = Array(repeating: 0, count: 16)
+  /// Codes whose strings are about to be erased.
+  private var hidden: Set<UInt32> = []
 
   init() {}
 
@@ -20,14 +24,31 @@ struct ByteDictionary: Sendable {
   /// The code of a string, given anew where it has none.
   mutating func code(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     if bytes.isEmpty { return 0 }
+    if hashes.count < ends.count { index() }
     let hash = ByteHash.hash(bytes)
     if let found = find(bytes, hash) { return found }
     return insert(bytes, hash)
   }
 
+  /// Indexes what came from the file. Cost: linear in the strings, once.
+  mutating func index() {
+    guard hashes.count < ends.count else { return }
+    var size = slots.count
+    while size < ends.count * 2 { size *= 2 }
+    hashes.reserveCapacity(ends.count)
+    for code in hashes.count..<ends.count { hashes.append(withBytes(UInt32(code), ByteHash.hash)) }
+    slots = Array(repeating: 0, count: size)
+    for code in 1..<ends.count where !range(code).isEmpty { place(UInt32(code), hashes[code]) }
+  }
+
   /// The code of a string, nil where it was never seen.
   func existing(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
-    bytes.isEmpty ? 0 : find(bytes, ByteHash.hash(bytes))
+    if bytes.isEmpty { return 0 }
+    if hashes.count < ends.count {
+      // Rare: nobody has added a string since the start. A walk is cheaper than the index.
+      return (1..<UInt32(ends.count)).first { equals(Int($0), bytes) && !hidden.contains($0) }
+    }
+    return find(bytes, ByteHash.hash(bytes))
   }
 
   func existing(_ text: String) -> UInt32? {
@@ -48,6 +69,34 @@ struct ByteDictionary: Sendable {
     return try arena.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[range])) }
   }
 
+  // MARK: Erasing
+
+  /// No look-up finds these strings any more, though their codes still tell them: one that comes again gets another code.
+  mutating func hide(_ codes: some Sequence<UInt32>) { hidden.formUnion(codes) }
+
+  /// Codes of strings that look-ups find.
+  func codes(where matches: (UnsafeRawBufferPointer) -> Bool) -> [UInt32] {
+    (1..<max(1, UInt32(count))).filter { code in
+      !hidden.contains(code) && withBytes(code) { !$0.isEmpty && matches($0) }
+    }
+  }
+
+  /// Puts nothing in the place of strings; their codes stay taken. Cost: linear in the dictionary.
+  mutating func erase(_ codes: Set<UInt32>) {
+    guard !codes.isEmpty else { return }
+    var left: [UInt8] = []
+    left.reserveCapacity(arena.count)
+    var newEnds = [0]
+    newEnds.reserveCapacity(ends.count)
+    for code in 1..<max(1, ends.count) {
+      if !codes.contains(UInt32(code)) { left += arena[range(code)] }
+      newEnds.append(left.count)
+    }
+    arena = left
+    ends = newEnds
+    hidden.subtract(codes)
+  }
+
   private func range(_ code: Int) -> Range<Int> {
     precondition(code < ends.count, "a code of another dictionary")
     return code == 0 ? 0..<0 : ends[code - 1]..<ends[code]
@@ -58,7 +107,7 @@ struct ByteDictionary: Sendable {
     var slot = Int(hash) & mask
     while slots[slot] != 0 {
       let code = slots[slot]
-      if hashes[Int(code)] == hash, equals(Int(code), bytes) { return code }
+      if hashes[Int(code)] == hash, equals(Int(code), bytes), !hidden.contains(code) { return code }
       slot = (slot + 1) & mask
     }
     return nil
@@ -66,8 +115,28 @@ struct ByteDictionary: Sendable {
 
   private func equals(_ code: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
     let range = ends[code - 1]..<ends[code]
-    guard range.count == bytes.count else { return false }
-    return arena.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]).elementsEqual(bytes) }
+    let length = range.count
+    guard length == bytes.count, let other = bytes.baseAddress else { return false }
+    return arena.withUnsafeBytes { arena in
+      guard let start = arena.baseAddress else { return false }
+      let own = start + range.lowerBound
+      // Eight bytes at a time; the last eight may overlap those before.
+      if length < 8 { return (0..<length).allSatisfy { own.load(fromByteOffset: $0, as: UInt8.self) == bytes[$0] } }
+      var offset = 0
+      while offset + 8 < length {
+        if !Self.equalWords(own, other, offset) { return false }
+        offset &+= 8
+      }
+      return Self.equalWords(own, other, length - 8)
+    }
+  }
+
+  @inline(__always)
+  private static func equalWords(
+    _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ offset: Int
+  ) -> Bool {
+    a.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      == b.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
   }
 
   private mutating func insert(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32) -> UInt32 {
@@ -89,16 +158,21 @@ struct ByteDictionary: Sendable {
 
   private mutating func grow() {
     slots = Array(repeating: 0, count: slots.count * 2)
-    for code in 1..<ends.count { place(UInt32(code), hashes[code]) }
+    for code in 1..<ends.count where !range(code).isEmpty { place(UInt32(code), hashes[code]) }
   }
 }
 
 extension ByteDictionary {
-  /// The strings of these codes, to be stored: for each its length (4 bytes, little-endian) and its bytes.
+  /// The strings of these codes, to be stored: for each its length (4 bytes, little-endian) and its bytes. Nothing of those that
+  /// are about to be erased.
   func encode(_ codes: Range<Int>) -> [UInt8] {
     precondition(codes.lowerBound >= 1 && codes.upperBound <= count)
     var writer = ByteWriter()
     for code in codes {
+      if hidden.contains(UInt32(code)) {
+        writer.append(UInt32(0))
+        continue
+      }
       withBytes(UInt32(code)) {
         writer.append(UInt32($0.count))
         writer.append($0)
@@ -107,14 +181,19 @@ extension ByteDictionary {
     return writer.bytes
   }
 
-  /// Adds what `encode` gave, in the same order.
-  mutating func append(encoded bytes: UnsafeRawBufferPointer) throws(FormatError) {
-    var reader = ByteReader(bytes)
-    while !reader.isAtEnd {
-      let length = Int(try reader.uint32())
-      let before = count
-      let code = code(try reader.take(length))
-      guard Int(code) == before else { throw FormatError("a dictionary holds a string twice") }
+  /// Adds what `encode` gave, in the same order. An empty string is one that was erased.
+  mutating func append(encoded bytes: [UInt8]) throws(FormatError) {
+    var offset = 0
+    while offset < bytes.count {
+      guard offset + 4 <= bytes.count else { throw FormatError("a dictionary's chunk ends early") }
+      let length = (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << ($1 * 8) }
+      offset += 4
+      guard length <= bytes.count - offset else {
+        throw FormatError("a dictionary's chunk holds a string of \(length) bytes")
+      }
+      arena.append(contentsOf: bytes[offset..<offset + length])
+      ends.append(arena.count)
+      offset += length
     }
   }
 }

@@ -1,6 +1,6 @@
 /// A stored block that cannot be what we wrote: it is damaged, or of a version that we do not know.
-struct FormatError: Error, CustomStringConvertible {
-  let description: String
+package struct FormatError: Error, CustomStringConvertible {
+  package let description: String
   init(_ description: String) { self.description = description }
 }
 
@@ -15,6 +15,13 @@ struct ByteWriter {
   }
 
   mutating func append(_ raw: UnsafeRawBufferPointer) { bytes.append(contentsOf: raw) }
+
+  /// Adds so many bytes that the closure writes. It must write all of them.
+  mutating func append(count: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void) {
+    let start = bytes.count
+    bytes.append(contentsOf: repeatElement(0, count: count))
+    bytes.withUnsafeMutableBytes { body(UnsafeMutableRawBufferPointer(rebasing: $0[start...])) }
+  }
 
   /// A block behind its length in 4 bytes.
   mutating func appendBlock(_ block: [UInt8]) {

@@ -1,4 +1,6 @@
 /// The events of one local day of one app as columns, ordered by user, time, sequence number and log offset.
+///
+/// Columns that nobody asked for are empty (`has`).
 struct DayColumns: Sendable {
   /// Number of the local day (days since 1970-01-01).
   var day: Int32
@@ -13,14 +15,16 @@ struct DayColumns: Sendable {
   var sequence: [UInt64] = []
   var event: [UInt32] = []
   var page: [UInt32] = []
+  /// Number of the row's context in `contexts`.
   var context: [UInt32] = []
   var flags: [UInt8] = []
   /// By which the flags say whether a scene counts; nil: as it was when the rows were received.
   var exclusion: SceneExclusion?
-  /// `ContextColumns.count` words per context.
-  var contextWords: [UInt32] = []
+  var contexts = ContextTable()
   /// By field.
   var fields: [UInt32: FieldColumn] = [:]
+  /// Which of the rows' columns were read; users, times and flags always are.
+  var has: RowColumns = .all
 
   init(day: Int32, beginMilliseconds: Int64) {
     self.day = day
@@ -42,14 +46,33 @@ struct DayColumns: Sendable {
     return lower..<upper
   }
 
+  /// The words of a column of the contexts, one per context: `values[Int(day.context[row])]` is a row's.
+  func contextColumn(_ position: Int) -> [UInt32] { contexts.column(position) }
+
+  /// All words of all contexts, context by context. Cost: makes them each time; take the columns that you need instead.
+  var contextWords: [UInt32] { contexts.words }
+
   /// Bytes of memory of a row without fields of its own.
   static let bytesPerRow = 17
 
   /// Bytes of memory, about.
   var byteCount: Int {
     let fieldBytes = fields.values.reduce(0) { $0 + $1.rows.count * 12 }
-    return users.count * 8 + count * Self.bytesPerRow + sequence.count * 8 + contextWords.count * 4 + fieldBytes
+    let codes = event.count + page.count + context.count
+    return users.count * 8 + count * 5 + codes * 4 + sequence.count * 8 + contexts.byteCount
+      + fieldBytes
   }
+}
+
+/// Columns of rows that a query may do without.
+struct RowColumns: OptionSet, Sendable {
+  let rawValue: UInt8
+
+  static let event = RowColumns(rawValue: 1)
+  static let page = RowColumns(rawValue: 2)
+  /// Also needed for whatever is said of contexts.
+  static let context = RowColumns(rawValue: 4)
+  static let all: RowColumns = [.event, .page, .context]
 }
 
 /// One field of the events of a day: only the rows that have it.

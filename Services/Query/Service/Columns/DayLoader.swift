@@ -4,6 +4,9 @@ import Store
 struct DayNeeds: Sendable {
   /// Sequence numbers: for merging only.
   var sequence = false
+  var rows: RowColumns = .all
+  /// Columns of contexts; nil: all.
+  var contexts: Set<Int>?
   /// All fields, or these.
   var allFields = false
   var fields: Set<UInt32> = []
@@ -11,57 +14,146 @@ struct DayNeeds: Sendable {
   static let everything = DayNeeds(sequence: true, allFields: true)
 
   func wants(_ field: UInt32) -> Bool { allFields || fields.contains(field) }
+  func wants(context position: Int) -> Bool { contexts?.contains(position) ?? true }
+
+  /// To know anew whether rows' scenes count.
+  mutating func addScene() {
+    rows.insert(.context)
+    contexts?.insert(SceneExclusion.column)
+  }
 }
 
 /// Reads a sealed day. Checks that its columns fit together, so that scans need not.
 enum DayLoader {
+  /// - Parameter known: what has been read of it: only the rest is.
   static func load(
-    _ segment: Segment, _ needs: DayNeeds, from connection: StoreConnection
+    _ segment: Segment, _ needs: DayNeeds, known: DayColumns? = nil,
+    from connection: StoreConnection
   ) throws -> DayColumns {
-    func column<T: FixedWidthInteger>(_ column: SegmentColumn, _ type: T.Type) throws -> [T] {
-      try SegmentTable.read(column, of: segment, as: type, from: connection)
+    let reader = Reader(segment: segment, connection: connection)
+    var day = try known ?? reader.base()
+    try reader.addContexts(needs, to: &day)
+    try reader.addRows(needs, to: &day)
+    for field in segment.fields where needs.wants(field) && day.fields[field] == nil {
+      day.fields[field] = try reader.field(field)
     }
-    var day = DayColumns(day: segment.day, beginMilliseconds: segment.beginMilliseconds)
-    day.users = try column(.users, UInt32.self)
-    day.userEnds = ends(try column(.userCounts, UInt32.self))
-    day.time = try column(.time, UInt32.self)
-    day.event = try column(.event, UInt32.self)
-    day.page = try column(.page, UInt32.self)
-    day.context = try column(.context, UInt32.self)
-    day.flags = try column(.flags, UInt8.self)
-    let words = try column(.contextWords, UInt32.self)
-    let width = try SegmentTable.contextColumns(of: segment, from: connection)
-    day.contextWords = try ContextWords.widen(words, from: width)
-    if needs.sequence { day.sequence = try column(.sequence, UInt64.self) }
-    for field in segment.fields where needs.wants(field) {
-      day.fields[field] = FieldColumn(
-        rows: try column(.fieldRows(field), UInt32.self),
-        values: try column(.fieldValues(field), UInt64.self))
-    }
-    try check(day, segment)
     return day
   }
 
-  private static func ends(_ counts: [UInt32]) -> [UInt32] {
-    var end: UInt32 = 0
-    return counts.map { count in
-      end &+= count
-      return end
-    }
+  /// Whether a day that has been read holds all that is asked for.
+  static func holds(_ day: DayColumns, _ needs: DayNeeds, of segment: Segment) -> Bool {
+    day.has.isSuperset(of: needs.rows)
+      && (!needs.sequence || day.sequence.count == segment.rows)
+      && (!needs.rows.contains(.context)
+        || (0..<ContextColumns.count).allSatisfy {
+          !needs.wants(context: $0) || day.contexts.holds($0)
+        })
+      && segment.fields.allSatisfy { !needs.wants($0) || day.fields[$0] != nil }
   }
 
-  private static func check(_ day: DayColumns, _ segment: Segment) throws {
-    let rows = segment.rows
-    let contexts = day.contextWords.count / ContextColumns.count
-    let fits =
-      day.time.count == rows && day.event.count == rows && day.page.count == rows
-      && day.context.count == rows && day.flags.count == rows
-      && (day.sequence.isEmpty || day.sequence.count == rows)
-      && day.users.count == day.userEnds.count && Int(day.userEnds.last ?? 0) == rows
-      && day.context.allSatisfy { Int($0) < contexts }
-      && day.fields.values.allSatisfy { column in
-        column.rows.count == column.values.count && column.rows.allSatisfy { Int($0) < rows }
+  private struct Reader {
+    let segment: Segment
+    let connection: StoreConnection
+
+    func column<T: FixedWidthInteger & BitwiseCopyable>(
+      _ column: SegmentColumn, _ type: T.Type, most: Int? = nil
+    ) throws -> [T] {
+      try SegmentTable.read(
+        column, of: segment, as: type, most: most ?? segment.rows, from: connection)
+    }
+
+    func fail(_ what: String) -> FormatError { FormatError("segment \(segment.id): \(what)") }
+
+    /// Users, times and flags.
+    func base() throws -> DayColumns {
+      var day = DayColumns(day: segment.day, beginMilliseconds: segment.beginMilliseconds)
+      day.users = try column(.users, UInt32.self)
+      day.userEnds = Self.ends(try column(.userCounts, UInt32.self))
+      day.time = try column(.time, UInt32.self)
+      day.flags = try column(.flags, UInt8.self)
+      day.exclusion = segment.exclusion
+      day.has = []
+      guard day.time.count == segment.rows, day.flags.count == segment.rows,
+        day.users.count == day.userEnds.count, Int(day.userEnds.last ?? 0) == segment.rows,
+        Self.isAscending(day.users), Self.isAscending(day.userEnds)
+      else { throw fail("its users, times and flags do not fit together") }
+      day.contexts = ContextTable(count: segment.contexts, isRead: false)
+      return day
+    }
+
+    private static func ends(_ counts: [UInt32]) -> [UInt32] {
+      var end: UInt32 = 0
+      return counts.map { count in
+        end &+= count
+        return end
       }
-    guard fits else { throw FormatError("segment \(segment.id): its columns do not fit together") }
+    }
+
+    private static func isAscending(_ values: [UInt32]) -> Bool {
+      values.withUnsafeBufferPointer { values in
+        var isAscending = true
+        for index in 1..<max(values.count, 1) {
+          isAscending = isAscending && values[index - 1] < values[index]
+        }
+        return isAscending
+      }
+    }
+
+    func addRows(_ needs: DayNeeds, to day: inout DayColumns) throws {
+      let missing = needs.rows.subtracting(day.has)
+      if missing.contains(.event) { day.event = try rows(.event) }
+      if missing.contains(.page) { day.page = try rows(.page) }
+      if missing.contains(.context) {
+        day.context = try rows(.rowContext)
+        guard Int(day.context.max() ?? 0) < max(day.contexts.count, 1) else {
+          throw fail("it has rows of contexts that it does not have")
+        }
+      }
+      day.has.formUnion(missing)
+      if needs.sequence, day.sequence.isEmpty {
+        day.sequence = try column(.sequence, UInt64.self)
+        guard day.sequence.count == segment.rows else { throw fail("its sequence numbers do not fit it") }
+      }
+    }
+
+    private func rows(_ which: SegmentColumn) throws -> [UInt32] {
+      let values = try column(which, UInt32.self)
+      guard values.count == segment.rows else {
+        throw fail("column \(which.number) does not fit the others")
+      }
+      return values
+    }
+
+    func addContexts(_ needs: DayNeeds, to day: inout DayColumns) throws {
+      guard needs.rows.contains(.context) else { return }
+      if segment.version == 1 {
+        // All columns are one: read once.
+        if day.contexts.holds(0) { return }
+        let words = try column(
+          .contextWords, UInt32.self, most: segment.rows * ContextColumns.count)
+        day.contexts = ContextTable(
+          words: try ContextWords.widen(words, from: segment.contextColumns))
+        return
+      }
+      for position in 0..<ContextColumns.count
+      where needs.wants(context: position) && !day.contexts.holds(position) {
+        let isPresent = segment.contextPositions.contains(position)
+        let words = isPresent ? try column(.context(position), UInt32.self) : []
+        guard !isPresent || words.count == day.contexts.count else {
+          throw fail("column \(position) of its contexts does not fit the others")
+        }
+        day.contexts.set(position, words)
+      }
+    }
+
+    func field(_ field: UInt32) throws -> FieldColumn {
+      let result = FieldColumn(
+        rows: try column(.fieldRows(field), UInt32.self),
+        values: try column(.fieldValues(field), UInt64.self))
+      guard result.rows.count == result.values.count, Self.isAscending(result.rows),
+        Int(result.rows.last ?? 0) < max(segment.rows, 1)
+      else { throw fail("field \(field) does not fit the rows") }
+      return result
+    }
   }
 }

@@ -18,11 +18,9 @@ struct DayMerge {
   private let sealed: DayColumns
   private let parts: [Part]
   private let wantsFields: (UInt32) -> Bool
-  /// Number of the first context of each part in the merged day.
-  private var contextBase: [UInt32] = []
 
   /// - Parameters:
-  ///   - sealed: with its sequence numbers, unless all are 0.
+  ///   - sealed: with all columns, and its sequence numbers, unless all are 0.
   ///   - wantsFields: which fields of the events the merged day will have.
   init(sealed: DayColumns, parts: [Part], wantsFields: @escaping (UInt32) -> Bool = { _ in true }) {
     self.sealed = sealed
@@ -30,21 +28,17 @@ struct DayMerge {
     self.wantsFields = wantsFields
   }
 
-  /// Cost: sorts the unsealed rows, copies the others.
-  mutating func merged() -> DayColumns {
+  /// Cost: sorts the unsealed rows; each column of the others is copied in one pass.
+  func merged() -> DayColumns {
     guard !parts.isEmpty else { return sealed }
     let keys = sortedKeys()
     let total = sealed.count + keys.count
     precondition(total <= Limits.rowsPerSegmentMax, "a day of more than 2^31 events")
-    var output = Output(sealed, capacity: total)
-    for part in parts {
-      contextBase.append(UInt32(output.day.contextWords.count / ContextColumns.count))
-      output.day.contextWords += part.rows.contexts.words
-    }
-    merge(keys, into: &output)
-    output.finish()
-    addFields(&output)
-    return output.day
+    var output = DayColumns(day: sealed.day, beginMilliseconds: sealed.beginMilliseconds)
+    let order = order(keys, total, users: &output.users, ends: &output.userEnds)
+    fillRows(&output, keys, order)
+    output.fields = fields(keys, order)
+    return output
   }
 
   private func sortedKeys() -> [Key] {
@@ -71,172 +65,193 @@ struct DayMerge {
     return keys
   }
 
-  private func merge(_ keys: [Key], into output: inout Output) {
-    var next = 0
-    for position in sealed.users.indices {
-      let high = UInt64(sealed.users[position]) << 32
-      for row in sealed.rows(ofUserAt: position) {
-        let userTime = high | UInt64(sealed.time[row])
-        let sequence = sealed.sequence.isEmpty ? 0 : sealed.sequence[row]
-        while next < keys.count, keys[next].precedes(userTime, sequence) {
-          add(keys[next], &output)
+  /// Where each merged row comes from: a row of the sealed day, or `sealed.count` and the number of a key.
+  private func order(
+    _ keys: [Key], _ total: Int, users: inout [UInt32], ends: inout [UInt32]
+  ) -> [UInt32] {
+    let base = UInt32(sealed.count)
+    let hasSequence = !sealed.sequence.isEmpty
+    users.reserveCapacity(sealed.users.count + 16)
+    ends.reserveCapacity(sealed.users.count + 16)
+    return [UInt32](unsafeUninitializedCapacity: total) { target, filled in
+      var out = 0
+      var next = 0
+      var position = 0
+      while position < sealed.users.count || next < keys.count {
+        let known = position < sealed.users.count ? sealed.users[position] : .max
+        let added = next < keys.count ? keys[next].user : .max
+        let user = min(known, added)
+        if user == known {
+          for row in sealed.rows(ofUserAt: position) {
+            let userTime = UInt64(user) << 32 | UInt64(sealed.time[row])
+            let sequence = hasSequence ? sealed.sequence[row] : 0
+            while next < keys.count, keys[next].precedes(userTime, sequence) {
+              target.initializeElement(at: out, to: base + UInt32(next))
+              out += 1
+              next += 1
+            }
+            target.initializeElement(at: out, to: UInt32(row))
+            out += 1
+          }
+          position += 1
+        }
+        while next < keys.count, keys[next].user == user {
+          target.initializeElement(at: out, to: base + UInt32(next))
+          out += 1
           next += 1
         }
-        output.appendSealed(sealed, row, user: sealed.users[position])
+        users.append(user)
+        ends.append(UInt32(out))
+      }
+      precondition(out == total, "a merge loses no row")
+      filled = out
+    }
+  }
+
+  private func fillRows(_ output: inout DayColumns, _ keys: [Key], _ order: [UInt32]) {
+    func gather<T>(_ old: [T], _ new: (Key) -> T) -> [T] {
+      Self.gather(old, keys.map(new), order)
+    }
+    func part(_ key: Key) -> RowBuffer { parts[Int(key.part)].rows }
+    output.time = gather(sealed.time) { UInt32(truncatingIfNeeded: $0.userTime) }
+    output.event = gather(sealed.event) { part($0).event[Int($0.row)] }
+    output.page = gather(sealed.page) { part($0).page[Int($0.row)] }
+    output.flags = gather(sealed.flags) { part($0).flags[Int($0.row)] }
+    if !sealed.sequence.isEmpty || keys.contains(where: { $0.sequence != 0 }) {
+      let old = sealed.sequence.isEmpty ? [UInt64](repeating: 0, count: sealed.count) : sealed.sequence
+      output.sequence = gather(old) { $0.sequence }
+    }
+    output.contexts = sealed.contexts
+    let numbers = addContexts(to: &output.contexts)
+    output.context = gather(sealed.context) {
+      numbers[Int($0.part)][Int(part($0).context[Int($0.row)])]
+    }
+  }
+
+  private static func gather<T>(_ old: [T], _ new: [T], _ order: [UInt32]) -> [T] {
+    [T](unsafeUninitializedCapacity: order.count) { target, filled in
+      filled = order.count
+      old.withUnsafeBufferPointer { old in
+        new.withUnsafeBufferPointer { new in
+          for (out, place) in order.enumerated() {
+            let index = Int(place)
+            let value = index < old.count ? old[index] : new[index - old.count]
+            target.initializeElement(at: out, to: value)
+          }
+        }
       }
     }
-    while next < keys.count {
-      add(keys[next], &output)
-      next += 1
+  }
+
+  /// Adds the contexts that rows of the parts have. Returns their new numbers, by part and old number.
+  private func addContexts(to table: inout ContextTable) -> [[UInt32]] {
+    parts.map { part in
+      var numbers = [UInt32](repeating: .max, count: part.rows.contexts.count)
+      var used: [UInt32] = []
+      for row in part.indices {
+        let context = part.rows.context[Int(row)]
+        guard numbers[Int(context)] == .max else { continue }
+        numbers[Int(context)] = UInt32(table.count + used.count)
+        used.append(context)
+      }
+      table.append(part.rows.contexts.words, used)
+      return numbers
     }
   }
 
-  private func add(_ key: Key, _ output: inout Output) {
-    let rows = parts[Int(key.part)].rows
-    let row = Int(key.row)
-    output.append(
-      user: UInt32(key.userTime >> 32), time: UInt32(truncatingIfNeeded: key.userTime),
-      sequence: key.sequence, event: rows.event[row], page: rows.page[row],
-      context: rows.context[row] + contextBase[Int(key.part)], flags: rows.flags[row],
-      origin: Origin(part: key.part + 1, row: key.row))
+  // MARK: Fields
+
+  private struct Added {
+    let row: UInt32
+    let value: UInt64
   }
 
-  private func addFields(_ output: inout Output) {
-    var places = Places(parts: parts, sealedCount: sealed.count)
-    for (row, origin) in output.origins.enumerated() { places.set(origin, UInt32(row)) }
+  private func fields(_ keys: [Key], _ order: [UInt32]) -> [UInt32: FieldColumn] {
+    var places = [UInt32](repeating: 0, count: order.count)
+    for (out, place) in order.enumerated() { places[Int(place)] = UInt32(out) }
+    let added = addedFields(keys, places)
     var columns: [UInt32: FieldColumn] = [:]
-    for (field, column) in sealed.fields where wantsFields(field) {
-      columns[field] = FieldColumn(
-        rows: column.rows.map { places.sealed[Int($0)] }, values: column.values)
+    for field in Set(sealed.fields.keys).union(added.keys) where wantsFields(field) {
+      columns[field] = Self.merged(sealed.fields[field], added[field] ?? [], places)
     }
-    // Sealed rows keep their order, so only columns that new rows are added to must be sorted.
-    var touched: Set<UInt32> = []
+    return columns
+  }
+
+  /// The fields of the new rows, each in the order of the merged rows.
+  private func addedFields(_ keys: [Key], _ places: [UInt32]) -> [UInt32: [Added]] {
+    var ofParts = parts.map { [UInt32](repeating: .max, count: $0.rows.fieldRow.isEmpty ? 0 : $0.rows.count) }
+    for (number, key) in keys.enumerated() where !ofParts[Int(key.part)].isEmpty {
+      ofParts[Int(key.part)][Int(key.row)] = places[sealed.count + number]
+    }
+    var added: [UInt32: [Added]] = [:]
     for (number, part) in parts.enumerated() {
       for index in part.rows.fieldRow.indices where wantsFields(part.rows.fieldID[index]) {
-        guard let row = places.place(part: number, row: part.rows.fieldRow[index]) else { continue }
-        let field = part.rows.fieldID[index]
-        columns[field, default: FieldColumn()].rows.append(row)
-        columns[field, default: FieldColumn()].values.append(part.rows.fieldValue[index])
-        touched.insert(field)
+        // A row of another day has no place here.
+        let row = ofParts[number][Int(part.rows.fieldRow[index])]
+        guard row != .max else { continue }
+        added[part.rows.fieldID[index], default: []]
+          .append(Added(row: row, value: part.rows.fieldValue[index]))
       }
     }
-    for field in touched { columns[field]?.sort() }
-    output.day.fields = columns
+    return added.mapValues { $0.sorted { $0.row < $1.row } }
+  }
+
+  /// Sealed rows keep their order: both sides ascend.
+  private static func merged(
+    _ old: FieldColumn?, _ added: [Added], _ places: [UInt32]
+  ) -> FieldColumn {
+    var result = FieldColumn()
+    let old = old ?? FieldColumn()
+    result.rows.reserveCapacity(old.rows.count + added.count)
+    result.values.reserveCapacity(old.rows.count + added.count)
+    var next = 0
+    for index in old.rows.indices {
+      let row = places[Int(old.rows[index])]
+      while next < added.count, added[next].row < row {
+        result.append(added[next].row, added[next].value)
+        next += 1
+      }
+      result.append(row, old.values[index])
+    }
+    for one in added[next...] { result.append(one.row, one.value) }
+    return result
+  }
+}
+
+extension FieldColumn {
+  fileprivate mutating func append(_ row: UInt32, _ value: UInt64) {
+    rows.append(row)
+    values.append(value)
   }
 }
 
 extension DayMerge.Key {
+  fileprivate var user: UInt32 { UInt32(userTime >> 32) }
+
   fileprivate func precedes(_ userTime: UInt64, _ sequence: UInt64) -> Bool {
     self.userTime != userTime ? self.userTime < userTime : self.sequence < sequence
   }
 }
 
-extension DayMerge {
-  /// Where a merged row comes from; part 0 is the sealed day.
-  fileprivate struct Origin {
-    let part: UInt32
-    let row: UInt32
-  }
-
-  /// Where rows went.
-  fileprivate struct Places {
-    var sealed: [UInt32]
-    private var parts: [[UInt32]]
-
-    init(parts: [Part], sealedCount: Int) {
-      sealed = Array(repeating: 0, count: sealedCount)
-      self.parts = parts.map { Array(repeating: .max, count: $0.rows.count) }
-    }
-
-    mutating func set(_ origin: Origin, _ place: UInt32) {
-      if origin.part == 0 {
-        sealed[Int(origin.row)] = place
-      } else {
-        parts[Int(origin.part) - 1][Int(origin.row)] = place
-      }
-    }
-
-    /// nil: the row belongs to another day.
-    func place(part: Int, row: UInt32) -> UInt32? {
-      let place = parts[part][Int(row)]
-      return place == .max ? nil : place
-    }
-  }
-
-  /// The merged day as it grows.
-  fileprivate struct Output {
-    var day: DayColumns
-    var origins: [Origin] = []
-    private var hasSequence = false
-
-    init(_ sealed: DayColumns, capacity: Int) {
-      day = DayColumns(day: sealed.day, beginMilliseconds: sealed.beginMilliseconds)
-      day.contextWords = sealed.contextWords
-      day.time.reserveCapacity(capacity)
-      day.sequence.reserveCapacity(capacity)
-      day.event.reserveCapacity(capacity)
-      day.page.reserveCapacity(capacity)
-      day.context.reserveCapacity(capacity)
-      day.flags.reserveCapacity(capacity)
-      origins.reserveCapacity(capacity)
-    }
-
-    mutating func appendSealed(_ sealed: DayColumns, _ row: Int, user: UInt32) {
-      append(
-        user: user, time: sealed.time[row],
-        sequence: sealed.sequence.isEmpty ? 0 : sealed.sequence[row], event: sealed.event[row],
-        page: sealed.page[row], context: sealed.context[row], flags: sealed.flags[row],
-        origin: Origin(part: 0, row: UInt32(row)))
-    }
-
-    mutating func append(
-      user: UInt32, time: UInt32, sequence: UInt64, event: UInt32, page: UInt32, context: UInt32,
-      flags: UInt8, origin: Origin
-    ) {
-      if day.users.last != user {
-        day.users.append(user)
-        day.userEnds.append(0)
-      }
-      day.time.append(time)
-      day.userEnds[day.userEnds.count - 1] = UInt32(day.time.count)
-      day.sequence.append(sequence)
-      hasSequence = hasSequence || sequence != 0
-      day.event.append(event)
-      day.page.append(page)
-      day.context.append(context)
-      day.flags.append(flags)
-      origins.append(origin)
-    }
-
-    mutating func finish() { if !hasSequence { day.sequence = [] } }
-  }
-}
-
-extension FieldColumn {
-  fileprivate mutating func sort() {
-    let order = rows.indices.sorted { rows[$0] < rows[$1] }
-    self = FieldColumn(rows: order.map { rows[$0] }, values: order.map { values[$0] })
-  }
-}
-
 extension DayColumns {
-  /// As the day is stored: nothing of it depends on when its events came or were merged. Whether a scene was left out when
-  /// its event was received is no part of it, for whoever reads it sets that anew.
-  func canonical() -> DayColumns {
-    var result = self
+  /// As the day is stored: nothing of it depends on when its events came or were merged.
+  ///
+  /// - Parameter exclusion: by which the flags say whether a scene counts.
+  func canonical(_ exclusion: SceneExclusion) -> DayColumns {
+    var result = compacted()
     if sequence.isEmpty { result.sequence = Array(repeating: 0, count: count) }
-    result.flags = flags.map { $0 & ~RowFlags.excludedScene }
-    result.exclusion = nil
+    result.apply(exclusion)
     return result
   }
 
   /// The same day with each context once, in the order of first use, and without those that no row uses.
   func compacted() -> DayColumns {
+    let words = contexts.words
     var set = ContextSet()
     let unknown = UInt32.max
-    var numbers = [UInt32](repeating: unknown, count: contextWords.count / ContextColumns.count)
+    var numbers = [UInt32](repeating: unknown, count: contexts.count)
     var result = self
-    contextWords.withUnsafeBufferPointer { words in
+    words.withUnsafeBufferPointer { words in
       for row in context.indices {
         let number = Int(context[row])
         if numbers[number] == unknown {
@@ -247,7 +262,7 @@ extension DayColumns {
         result.context[row] = numbers[number]
       }
     }
-    result.contextWords = set.words
+    result.contexts = ContextTable(words: set.words)
     return result
   }
 }

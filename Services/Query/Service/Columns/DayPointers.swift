@@ -48,6 +48,15 @@ struct DayPointers {
   }
 }
 
+extension DayPointers {
+  /// Without a row.
+  static var none: DayPointers {
+    let (none, flags) = (UnsafeBufferPointer<UInt32>(start: nil, count: 0), UnsafeBufferPointer<UInt8>(start: nil, count: 0))
+    return DayPointers(
+      users: none, userEnds: none, time: none, event: none, page: none, context: none, flags: flags)
+  }
+}
+
 extension DayColumns {
   func withPointers<Result>(_ body: (DayPointers) throws -> Result) rethrows -> Result {
     try users.withUnsafeBufferPointer { users in

@@ -49,12 +49,41 @@ struct RowBuffer: Sendable {
   }
 
   private mutating func renumbered(_ other: ContextSet) -> [UInt32] {
+    (0..<other.count).map { number($0, of: other) }
+  }
+
+  /// Adds some rows of another buffer, ascending, behind these.
+  mutating func append(_ other: RowBuffer, _ rows: [UInt32]) {
+    var numbers = [UInt32](repeating: .max, count: other.contexts.count)
+    var places = [UInt32](repeating: .max, count: other.fieldRow.isEmpty ? 0 : other.count)
+    for row in rows {
+      let index = Int(row)
+      if !places.isEmpty { places[index] = UInt32(count) }
+      let old = Int(other.context[index])
+      if numbers[old] == .max { numbers[old] = number(old, of: other.contexts) }
+      user.append(other.user[index])
+      time.append(other.time[index])
+      sequence.append(other.sequence[index])
+      day.append(other.day[index])
+      event.append(other.event[index])
+      page.append(other.page[index])
+      context.append(numbers[old])
+      flags.append(other.flags[index])
+    }
+    for index in other.fieldRow.indices {
+      let place = places[Int(other.fieldRow[index])]
+      guard place != .max else { continue }
+      fieldRow.append(place)
+      fieldID.append(other.fieldID[index])
+      fieldValue.append(other.fieldValue[index])
+    }
+  }
+
+  private mutating func number(_ old: Int, of other: ContextSet) -> UInt32 {
     other.words.withUnsafeBufferPointer { words in
-      (0..<other.count).map { number in
-        let begin = number * ContextColumns.count
-        return contexts.number(
-          UnsafeBufferPointer(rebasing: words[begin..<begin + ContextColumns.count]))
-      }
+      let begin = old * ContextColumns.count
+      return contexts.number(
+        UnsafeBufferPointer(rebasing: words[begin..<begin + ContextColumns.count]))
     }
   }
 
@@ -78,5 +107,19 @@ struct RowBuffer: Sendable {
 /// A row buffer that will not change any more, shared between snapshots.
 final class SealedRows: Sendable {
   let rows: RowBuffer
-  init(_ rows: RowBuffer) { self.rows = rows }
+  /// The rows of each local day, ascending.
+  let indices: [Int32: [UInt32]]
+
+  init(_ rows: RowBuffer) {
+    self.rows = rows
+    var indices: [Int32: [UInt32]] = [:]
+    var row = 0
+    while row < rows.count {
+      let day = rows.day[row]
+      let end = rows.day[row...].firstIndex { $0 != day } ?? rows.count
+      indices[day, default: []].append(contentsOf: UInt32(row)..<UInt32(end))
+      row = end
+    }
+    self.indices = indices
+  }
 }

@@ -7,8 +7,33 @@ enum Schema {
     [Migration(first, version1), Migration(first + 1, version2)]
   }
 
-  /// How many numbers they take.
+  /// Those that came after others who share the file had added theirs, in the order in which they came.
+  static func laterMigrations(from first: Int) -> [Migration] {
+    [version3, version4].enumerated().map { Migration(first + $0, $1) }
+  }
+
+  /// How many numbers `migrations` take.
   static let migrationCount = 2
+
+  /// Segments of version 2.
+  private static let version3 = """
+    ALTER TABLE segment ADD COLUMN contexts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE segment ADD COLUMN context_mask INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE segment ADD COLUMN exclusion BLOB;
+    ALTER TABLE segment ADD COLUMN flag_counts BLOB;
+    ALTER TABLE segment ADD COLUMN active_mask INTEGER;
+    ALTER TABLE dictionary ADD COLUMN encoding INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE segment ADD COLUMN is_compressed INTEGER NOT NULL DEFAULT 0;
+    """
+
+  /// Erasure of users, and days that are kept.
+  private static let version4 = """
+    ALTER TABLE app ADD COLUMN dropped_before INTEGER;
+    CREATE TABLE erasure(
+      app INTEGER NOT NULL,
+      user INTEGER NOT NULL,
+      PRIMARY KEY(app, user));
+    """
 
   private static let version2 = """
     ALTER TABLE app ADD COLUMN sources BLOB NOT NULL DEFAULT x'';

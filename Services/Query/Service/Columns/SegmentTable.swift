@@ -1,129 +1,195 @@
 import Events
 import Store
 
-/// A sealed day on disk. While anybody holds it, its columns stay readable, even after a newer one took its place.
-final class Segment: Sendable {
-  let id: Int64
+/// A day as the bytes of its columns, made without the file.
+struct PackedDay: Sendable {
   let day: Int32
   let beginMilliseconds: Int64
   let rows: Int
-  /// Time of the latest event, ms since 1970.
   let lastMilliseconds: Int64
-  /// Fields that events of the day have.
   let fields: [UInt32]
+  let contexts: Int
+  let contextPositions: Set<Int>
+  let exclusion: SceneExclusion?
+  let facts: DayFacts
+  let columns: [(number: Int64, bytes: [UInt8])]
 
-  init(
-    id: Int64, day: Int32, beginMilliseconds: Int64, rows: Int, lastMilliseconds: Int64,
-    fields: [UInt32]
-  ) {
-    self.id = id
-    self.day = day
-    self.beginMilliseconds = beginMilliseconds
-    self.rows = rows
-    self.lastMilliseconds = lastMilliseconds
-    self.fields = fields
-  }
-}
-
-/// Which column of a segment. The numbers are part of the format on disk.
-enum SegmentColumn: Hashable, Sendable {
-  case users, userCounts, time, sequence, event, page, context, flags, contextWords
-  case fieldRows(UInt32)
-  case fieldValues(UInt32)
-
-  var number: Int64 {
-    switch self {
-    case .users: 1
-    case .userCounts: 2
-    case .time: 3
-    case .sequence: 4
-    case .event: 5
-    case .page: 6
-    case .context: 7
-    case .flags: 8
-    case .contextWords: 9
-    case .fieldRows(let field): 1_000 + Int64(field) * 2
-    case .fieldValues(let field): 1_001 + Int64(field) * 2
+  /// - Parameter day: with all its columns.
+  init(_ day: DayColumns) {
+    precondition(day.has == .all, "a day is written as a whole")
+    self.day = day.day
+    beginMilliseconds = day.beginMilliseconds
+    rows = day.count
+    lastMilliseconds = day.beginMilliseconds + Int64(day.time.max() ?? 0)
+    fields = day.fields.keys.sorted()
+    contexts = day.contexts.count
+    contextPositions = Set(day.contexts.presentColumns)
+    exclusion = day.exclusion
+    let facts = DayFacts(day)
+    self.facts = facts
+    let active = Self.activeClasses(facts).map {
+      (SegmentColumn.active($0), ColumnPacker.packAscending(facts.active[$0]))
     }
+    columns = (Self.columns(day) + active).map { (number: $0.0.number, bytes: $0.1) }
+  }
+
+  var activeClasses: [Int] { Self.activeClasses(facts) }
+
+  private static func activeClasses(_ facts: DayFacts) -> [Int] {
+    facts.active.indices.filter { !facts.active[$0].isEmpty }
+  }
+
+  private static func columns(_ day: DayColumns) -> [(SegmentColumn, [UInt8])] {
+    let counts = day.users.indices.map { UInt32(day.rows(ofUserAt: $0).count) }
+    let sequence =
+      day.sequence.isEmpty ? [UInt64](repeating: 0, count: day.count) : day.sequence
+    var columns: [(SegmentColumn, [UInt8])] = [
+      (.users, ColumnPacker.packAscending(day.users)),
+      (.userCounts, ColumnPacker.pack(counts)),
+      (.time, ColumnPacker.packAscending(day.time)),
+      (.sequence, ColumnPacker.packStepping(sequence)),
+      (.event, ColumnPacker.pack(day.event)),
+      (.page, ColumnPacker.pack(day.page)),
+      (.rowContext, ColumnPacker.packRuns(day.context)),
+      (.flags, ColumnPacker.pack(day.flags)),
+    ]
+    for position in day.contexts.presentColumns {
+      columns.append((.context(position), ColumnPacker.pack(day.contexts.column(position))))
+    }
+    for (field, column) in day.fields.sorted(by: { $0.key < $1.key }) {
+      columns.append((.fieldRows(field), ColumnPacker.packAscending(column.rows)))
+      columns.append((.fieldValues(field), ColumnPacker.pack(column.values)))
+    }
+    return columns
   }
 }
 
 /// Sealed days in the file: docs/formats/query.md, "Segment".
 enum SegmentTable {
-  static let version: Int64 = 1
+  static let version: Int64 = 2
+  private static let versions: ClosedRange<Int64> = 1...2
 
-  /// Writes a day as a new segment that is not yet in force.
+  /// Begins a new segment that is not yet in force: its columns come next.
   static func insert(
-    _ day: DayColumns, app: Int64, into connection: StoreConnection
+    _ day: PackedDay, app: Int64, into connection: StoreConnection
   ) throws -> Segment {
-    let fields = day.fields.keys.sorted()
-    let last = day.beginMilliseconds + Int64(day.time.max() ?? 0)
+    let mask = day.contextPositions.reduce(Int64(0)) { $0 | 1 << Int64($1) }
     try connection.execute(
       """
       INSERT INTO segment(
-        app, day, begin_ms, version, row_count, context_columns, last_ms, fields, in_force)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)
+        app, day, begin_ms, version, row_count, context_columns, last_ms, fields, in_force,
+        contexts, context_mask, exclusion, flag_counts, active_mask)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
       """,
       [
         .integer(app), .integer(Int64(day.day)), .integer(day.beginMilliseconds),
-        .integer(version), .integer(day.count), .integer(ContextColumns.count),
-        .integer(last), .blob(ColumnCodec.encode(fields)),
+        .integer(version), .integer(day.rows), .integer(ContextColumns.count),
+        .integer(day.lastMilliseconds), .blob(ColumnCodec.encode(day.fields)),
+        .integer(day.contexts), .integer(mask), day.exclusion.map { .blob($0.bytes) } ?? .null,
+        .blob(ColumnCodec.encode(day.facts.flagCounts.map { UInt32($0) })),
+        .integer(day.activeClasses.reduce(Int64(0)) { $0 | 1 << Int64($1) }),
       ])
-    let id = connection.lastInsertRowID
-    for (column, bytes) in encodedColumns(day, fields) {
+    return Segment(
+      id: connection.lastInsertRowID, day: day.day, beginMilliseconds: day.beginMilliseconds, rows: day.rows,
+      lastMilliseconds: day.lastMilliseconds, fields: day.fields, version: version,
+      contextColumns: ContextColumns.count, contexts: day.contexts,
+      contextPositions: day.contextPositions, exclusion: day.exclusion,
+      flagCounts: day.facts.flagCounts, activeClasses: Set(day.activeClasses))
+  }
+
+  static func insert(
+    _ columns: ArraySlice<(number: Int64, bytes: [UInt8])>, of segment: Int64,
+    into connection: StoreConnection
+  ) throws {
+    for (number, bytes) in columns {
       try connection.execute(
         "INSERT INTO segment_column(segment, number, checksum, data) VALUES (?, ?, ?, ?)",
         [
-          .integer(id), .integer(column.number), .integer(Int64(CRC32C.checksum(bytes))),
+          .integer(segment), .integer(number), .integer(Int64(CRC32C.checksum(bytes))),
           .blob(bytes),
         ])
     }
-    return Segment(
-      id: id, day: day.day, beginMilliseconds: day.beginMilliseconds, rows: day.count,
-      lastMilliseconds: last, fields: fields)
   }
 
-  private static func encodedColumns(
-    _ day: DayColumns, _ fields: [UInt32]
-  ) -> [(SegmentColumn, [UInt8])] {
-    let counts = day.users.indices.map { UInt32(day.rows(ofUserAt: $0).count) }
-    var columns: [(SegmentColumn, [UInt8])] = [
-      (.users, ColumnCodec.encode(day.users)),
-      (.userCounts, ColumnCodec.encode(counts)),
-      (.time, ColumnCodec.encode(day.time)),
-      (.sequence, ColumnCodec.encode(day.sequence)),
-      (.event, ColumnCodec.encode(day.event)),
-      (.page, ColumnCodec.encode(day.page)),
-      (.context, ColumnCodec.encode(day.context)),
-      (.flags, ColumnCodec.encode(day.flags)),
-      (.contextWords, ColumnCodec.encode(day.contextWords)),
-    ]
-    for field in fields {
-      guard let column = day.fields[field] else { continue }
-      columns.append((.fieldRows(field), ColumnCodec.encode(column.rows)))
-      columns.append((.fieldValues(field), ColumnCodec.encode(column.values)))
+  /// A column as it is stored, its checksum compared; nil: there is none.
+  static func bytes(
+    _ number: Int64, of segment: Segment, from connection: StoreConnection
+  ) throws -> [UInt8]? {
+    try connection.first(
+      "SELECT checksum, data FROM segment_column WHERE segment = ? AND number = ?",
+      [.integer(segment.id), .integer(number)]
+    ) { row in
+      guard Int64(CRC32C.checksum(row.blob(1))) == row.int64(0) else {
+        throw FormatError("segment \(segment.id) column \(number): wrong checksum")
+      }
+      return row.bytes(1)
     }
-    return columns
+  }
+
+  /// Puts the same column, written in another way, in a column's place.
+  static func replace(
+    _ number: Int64, of segment: Segment, by bytes: [UInt8], in connection: StoreConnection
+  ) throws {
+    try connection.execute(
+      "UPDATE segment_column SET checksum = ?, data = ? WHERE segment = ? AND number = ?",
+      [
+        .integer(Int64(CRC32C.checksum(bytes))), .blob(bytes), .integer(segment.id),
+        .integer(number),
+      ])
+  }
+
+  static func setCompressed(_ segment: Segment, in connection: StoreConnection) throws {
+    try connection.execute(
+      "UPDATE segment SET is_compressed = 1 WHERE id = ?", [.integer(segment.id)])
   }
 
   /// The segments of an app that are in force.
   static func load(app: Int64, from connection: StoreConnection) throws -> [Segment] {
     try connection.query(
       """
-      SELECT id, day, begin_ms, version, row_count, last_ms, fields FROM segment
-      WHERE app = ? AND in_force = 1
+      SELECT id, day, begin_ms, version, row_count, last_ms, fields, context_columns, contexts,
+        context_mask, exclusion, flag_counts, active_mask,
+        is_compressed
+      FROM segment WHERE app = ? AND in_force = 1
       """,
       [.integer(app)]
     ) { row in
-      guard row.int64(3) == version else {
+      guard versions.contains(row.int64(3)) else {
         throw FormatError("segment \(row.int64(0)) of version \(row.int64(3))")
       }
       return Segment(
         id: row.int64(0), day: Int32(truncatingIfNeeded: row.int64(1)),
-        beginMilliseconds: row.int64(2), rows: row.int(4),
-        lastMilliseconds: row.int64(5),
-        fields: try ColumnCodec.decode(UInt32.self, row.blob(6)))
+        beginMilliseconds: row.int64(2), rows: row.int(4), lastMilliseconds: row.int64(5),
+        fields: try ColumnCodec.decode(UInt32.self, row.blob(6)), version: row.int64(3),
+        contextColumns: row.int(7), contexts: row.int(8),
+        contextPositions: mask(row.int64(9)),
+        exclusion: row.isNull(10) ? nil : SceneExclusion(bytes: row.bytes(10)),
+        flagCounts: try counts(row), activeClasses: row.isNull(12) ? nil : mask(row.int64(12)),
+        isCompressed: row.int64(13) != 0)
     }
+  }
+
+  private static func mask(_ bits: Int64) -> Set<Int> {
+    Set((0..<64).filter { bits >> Int64($0) & 1 != 0 })
+  }
+
+  private static func counts(_ row: StoreStatement) throws -> [Int] {
+    if row.isNull(11) { return [] }
+    let counts = try ColumnCodec.decode(UInt32.self, row.blob(11), most: 256)
+    guard counts.count == 256, counts.reduce(0, { $0 + Int($1) }) == row.int(4) else {
+      throw FormatError("segment \(row.int64(0)): its rows are not those that were counted")
+    }
+    return counts.map { Int($0) }
+  }
+
+  /// What was stored of a day beside its events. Precondition: it was.
+  static func facts(of segment: Segment, from connection: StoreConnection) throws -> DayFacts {
+    var active = [[UInt32]](repeating: [], count: TrafficClass.count)
+    for traffic in segment.activeClasses ?? [] where traffic < active.count {
+      active[traffic] = try read(
+        .active(traffic), of: segment, as: UInt32.self, most: segment.rows, from: connection)
+    }
+    return DayFacts(flagCounts: segment.flagCounts, active: active)
   }
 
   /// Puts a segment in the place of an older one, whose columns stay until `delete`.
@@ -134,6 +200,13 @@ enum SegmentTable {
       try connection.execute("UPDATE segment SET in_force = 0 WHERE id = ?", [.integer(old.id)])
     }
     try connection.execute("UPDATE segment SET in_force = 1 WHERE id = ?", [.integer(segment.id)])
+  }
+
+  /// Takes segments out of force without others in their place.
+  static func withdraw(_ segments: [Segment], in connection: StoreConnection) throws {
+    for segment in segments {
+      try connection.execute("UPDATE segment SET in_force = 0 WHERE id = ?", [.integer(segment.id)])
+    }
   }
 
   static func delete(_ id: Int64, in connection: StoreConnection) throws {
@@ -149,9 +222,10 @@ enum SegmentTable {
 
   /// Reads columns of a segment that the caller holds.
   ///
+  /// - Parameter most: numbers that the column may have.
   /// - Throws: `FormatError` where one is missing or damaged, naming it.
-  static func read<T: FixedWidthInteger>(
-    _ column: SegmentColumn, of segment: Segment, as type: T.Type,
+  static func read<T: FixedWidthInteger & BitwiseCopyable>(
+    _ column: SegmentColumn, of segment: Segment, as type: T.Type, most: Int,
     from connection: StoreConnection
   ) throws -> [T] {
     let values = try connection.first(
@@ -162,20 +236,11 @@ enum SegmentTable {
       guard Int64(CRC32C.checksum(block)) == row.int64(0) else {
         throw FormatError("segment \(segment.id) column \(column.number): wrong checksum")
       }
-      return try ColumnCodec.decode(type, block)
+      return try ColumnCodec.decode(type, block, most: most)
     }
     guard let values else {
       throw FormatError("segment \(segment.id) column \(column.number): missing")
     }
     return values
-  }
-
-  /// How many context columns the segment was written with.
-  static func contextColumns(
-    of segment: Segment, from connection: StoreConnection
-  ) throws -> Int {
-    try connection.first(
-      "SELECT context_columns FROM segment WHERE id = ?", [.integer(segment.id)]
-    ) { $0.int(0) } ?? 0
   }
 }

@@ -25,8 +25,8 @@ struct UserTimes: Sendable {
   }
 
   private func has(_ key: ChunkKey) -> Bool {
-    let chunks = chunks[Int(key.traffic.rawValue)]
-    return key.index < chunks.count && !chunks[key.index].isEmpty
+    let traffic = Int(key.traffic.rawValue)
+    return key.index < chunks[traffic].count && !chunks[traffic][key.index].isEmpty
   }
 
   private mutating func set(_ key: ChunkKey, _ times: [Int64]) {
@@ -40,6 +40,33 @@ struct UserTimes: Sendable {
   /// They could not be stored after all.
   mutating func markDirty(_ keys: some Sequence<ChunkKey>) { dirty.formUnion(keys) }
 
+  /// As if these users had never come.
+  mutating func erase(_ users: some Sequence<UInt32>) {
+    for user in users {
+      let slot = Int(user) % Limits.usersPerChunk
+      for traffic in 0..<TrafficClass.count {
+        let key = ChunkKey(
+          traffic: TrafficClass(rawValue: UInt8(traffic)), index: Int(user) / Limits.usersPerChunk)
+        guard has(key), chunks[traffic][key.index][slot] != Self.never else { continue }
+        chunks[traffic][key.index][slot] = Self.never
+        dirty.insert(key)
+      }
+    }
+  }
+
+  /// Takes over what others know of before a moment.
+  mutating func take(from others: UserTimes, before moment: Int64) {
+    for traffic in 0..<TrafficClass.count {
+      let traffic = TrafficClass(rawValue: UInt8(traffic))
+      for (index, times) in others.chunks[Int(traffic.rawValue)].enumerated() {
+        let base = index * Limits.usersPerChunk
+        for (slot, time) in times.enumerated() where time < moment {
+          note(UInt32(base + slot), traffic, at: time)
+        }
+      }
+    }
+  }
+
   func chunk(_ key: ChunkKey) -> [Int64] { has(key) ? chunks[Int(key.traffic.rawValue)][key.index] : [] }
 
   /// Takes a chunk as it was stored.
@@ -50,19 +77,23 @@ struct UserTimes: Sendable {
     set(key, times)
   }
 
-  /// The first active time of every user, over some classes. `never` where there is none. Cost: linear in the users.
+  /// The first active time of every user, over some classes. `never` where there is none. Cost: linear in the users; `view`
+  /// is free where it is one class.
   func first(userCount: Int, classes: [TrafficClass]) -> [Int64] {
-    var result = [Int64](repeating: Self.never, count: userCount)
-    for traffic in classes {
-      for (index, times) in chunks[Int(traffic.rawValue)].enumerated() {
-        let base = index * Limits.usersPerChunk
-        for slot in 0..<max(0, min(times.count, userCount - base))
-        where times[slot] < result[base + slot] {
-          result[base + slot] = times[slot]
+    let view = view(classes)
+    return [Int64](unsafeUninitializedCapacity: userCount) { target, filled in
+      filled = userCount
+      for base in stride(from: 0, to: userCount, by: Limits.usersPerChunk) {
+        let count = min(Limits.usersPerChunk, userCount - base)
+        let part = UnsafeMutableBufferPointer(rebasing: target[base..<base + count])
+        let times = view.chunk(base / Limits.usersPerChunk)
+        if times.isEmpty {
+          part.initialize(repeating: Self.never)
+        } else {
+          _ = part.initialize(from: times[..<count])
         }
       }
     }
-    return result
   }
 
   /// The same of some users, by their place in the range.
@@ -85,5 +116,44 @@ struct UserTimes: Sendable {
       }
     }
     return result
+  }
+
+  /// The same without a copy, where at most one of the classes has users. Cost else: linear in the users.
+  func view(_ classes: [TrafficClass]) -> FirstTimes {
+    let used = classes.map { chunks[Int($0.rawValue)] }.filter { !$0.isEmpty }
+    guard used.count > 1 else { return FirstTimes(chunks: used.first ?? []) }
+    let most = used.map(\.count).max() ?? 0
+    return FirstTimes(
+      chunks: (0..<most).map { index in
+        used.reduce(into: []) { earliest, chunks in
+          guard index < chunks.count, !chunks[index].isEmpty else { return }
+          if earliest.isEmpty { return earliest = chunks[index] }
+          for slot in earliest.indices { earliest[slot] = min(earliest[slot], chunks[index][slot]) }
+        }
+      })
+  }
+}
+
+/// When users were first active, in some traffic.
+struct FirstTimes: Sendable {
+  /// Empty: nobody of the chunk was.
+  fileprivate let chunks: [[Int64]]
+
+  func chunk(_ index: Int) -> [Int64] { index < chunks.count ? chunks[index] : [] }
+
+  /// `UserTimes.never`: the user was not.
+  subscript(user: UInt32) -> Int64 {
+    let index = Int(user) / Limits.usersPerChunk
+    guard index < chunks.count, !chunks[index].isEmpty else { return UserTimes.never }
+    return chunks[index][Int(user) % Limits.usersPerChunk]
+  }
+
+  /// Calls the closure with the time of each user that was.
+  func forEach(_ body: (UInt32, Int64) -> Void) {
+    for (index, chunk) in chunks.enumerated() {
+      for (slot, time) in chunk.enumerated() where time != UserTimes.never {
+        body(UInt32(index * Limits.usersPerChunk + slot), time)
+      }
+    }
   }
 }

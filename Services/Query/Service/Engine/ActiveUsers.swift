@@ -1,20 +1,24 @@
 extension DaySource {
-  /// The distinct users with at least one event of the day that counts and is not passive, ascending.
+  /// The distinct users with at least one event of the day that counts and is not passive, ascending. Reads no events where
+  /// the day is sealed.
   func activeUsers(_ day: Int32, _ traffic: TrafficChoice) throws -> [UInt32] {
-    let columns = try load(day)
-    let isActive = traffic.activeByFlags
-    var active: [UInt32] = []
-    active.reserveCapacity(columns.users.count)
-    columns.flags.withUnsafeBufferPointer { flags in
-      var row = 0
-      for (position, user) in columns.users.enumerated() {
-        let end = Int(columns.userEnds[position])
-        while row < end, !isActive[Int(flags[row])] { row += 1 }
-        if row < end { active.append(user) }
-        row = end
-      }
+    try facts(day).active(traffic.classes)
+  }
+
+  /// Adds the events of a day to those that an answer has read or left out. Reads no events where the day is sealed.
+  func tally(_ day: Int32, _ traffic: TrafficChoice, into tally: inout EventTally) throws {
+    tally.add(flagCounts: try facts(day).flagCounts, traffic)
+  }
+
+  /// The users active on some of the days, as bits. Reads the days on several threads.
+  func activeUsers(_ days: some Collection<Int32>, _ traffic: TrafficChoice) throws -> UserBits {
+    let lists = try Blocks.map(days.count, threads: Limits.threadsDefault) { [days = Array(days)] in
+      try activeUsers(days[$0], traffic)
     }
-    return active
+    var bits = UserBits(userCount: snapshot.userCount)
+    try control.charge(bits.byteCount, for: "the users of a period")
+    for list in lists { bits.insert(list) }
+    return bits
   }
 }
 
@@ -32,7 +36,7 @@ extension DaySource {
     let days = Array(self.days(in: days.lowerBound..<days.upperBound + 1))
     let tallies = try Blocks.map(days.count, threads: Limits.threadsDefault) { index in
       var tally = EventTally()
-      tally.add(try load(days[index]), traffic, mask: nil)
+      try self.tally(days[index], traffic, into: &tally)
       return tally
     }
     return tallies.reduce(into: EventTally()) { $0.merge($1) }

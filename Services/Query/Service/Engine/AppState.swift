@@ -19,6 +19,9 @@ final class AppState: Sendable {
     tables.withLock { tables in codes.map { tables[kind].text($0) } }
   }
 
+  /// One more than the highest code of a dictionary.
+  func codeCount(_ kind: DictionaryKind) -> Int { tables.withLock { $0[kind].count } }
+
   func code(_ kind: DictionaryKind, of text: String) -> UInt32? {
     tables.withLock { $0[kind].existing(text) }
   }
@@ -31,6 +34,8 @@ struct AppSnapshot: Sendable {
   let calendar: AppCalendar
   /// Unsealed rows, in the order of the log.
   let buffers: [SealedRows]
+  /// Which unsealed rows they are the last of: another one where some were taken away.
+  let generation: UInt64
   let segments: [Int32: Segment]
   let times: UserTimes
   /// By which `times` were made, and days are read.
@@ -43,21 +48,28 @@ struct AppSnapshot: Sendable {
   let position: AppliedPosition
   /// 0: no events.
   let lastEventMilliseconds: Int64
+  let coverage: DayCoverage
 
   var rules: SessionRules { definition.sessionRules }
 
   /// Takes the parts that are shared without copying; what is written after it is copied then, a buffer or a chunk at a
   /// time.
   init(_ app: AppState, position: AppliedPosition) {
-    self = app.tables.withLock { AppSnapshot(app, $0, position) }
+    self = app.tables.withLock { tables in
+      let buffers = tables.visibleBuffers()
+      return AppSnapshot(app, tables, buffers, position)
+    }
   }
 
-  private init(_ app: AppState, _ tables: borrowing AppTables, _ position: AppliedPosition) {
+  private init(
+    _ app: AppState, _ tables: borrowing AppTables, _ buffers: [SealedRows], _ position: AppliedPosition
+  ) {
     self.app = app
     self.position = position
     definition = tables.definition
     calendar = tables.calendar
-    buffers = tables.frozen + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail)])
+    self.buffers = buffers
+    generation = tables.generation
     segments = tables.segments
     times = tables.times
     exclusion = tables.exclusion
@@ -65,6 +77,7 @@ struct AppSnapshot: Sendable {
     fieldCount = tables[.fields].count
     pageCount = tables[.pages].count
     lastEventMilliseconds = tables.lastEventMilliseconds
+    coverage = DayCoverage(droppedBefore: tables.droppedBefore)
   }
 }
 

@@ -39,11 +39,24 @@ struct AppTables {
   var pendingBlock: Int64?
 
   /// Rows in row blocks of the file, oldest first.
-  var frozen: [SealedRows] = []
-  var tail = RowBuffer()
+  private(set) var frozen: [SealedRows] = []
+  private(set) var tail = RowBuffer()
+  /// The tail as the last query saw it: queries share it until more comes.
+  private var sharedTail: SealedRows?
+  /// Goes up where unsealed rows are taken away, by a merge or otherwise: what was put together of them holds no more.
+  private(set) var generation: UInt64 = 0
+  /// Unsealed rows that the last merge left, for days that few rows came to.
+  var waitingRows = 0
   /// The last row block that is part of `frozen` or `tail`.
   var lastBlock: Int64 = 0
 
+  /// Users whose rows are still here but are to be taken out by the next merge.
+  private(set) var erasing: Set<UInt32> = []
+  /// Those of the transaction that is being made.
+  var pendingErasures: [UInt32] = []
+
+  /// Days before it were dropped for their age.
+  var droppedBefore = Int32.min
   var segments: [Int32: Segment] = [:]
   var times = UserTimes()
   /// By which the times in the file were made; nil: not known.
@@ -101,7 +114,7 @@ struct AppTables {
     if let times = change.times { self.times = times }
     // Rows from before the change were received under the earlier table.
     if !pending.isEmpty {
-      pending.flags = exclusion.flags(pending.flags, pending.context, pending.contexts.words)
+      pending.flags = exclusion.flags(pending.flags, pending.context, pending.contexts)
     }
     self.change = nil
   }
@@ -111,9 +124,13 @@ struct AppTables {
   /// Makes the pending rows, and a pending change of the definition, part of what queries see.
   mutating func commitPending() {
     storedCounts.merge(pendingCounts) { _, new in new }
+    pendingCounts = [:]
     commitChange()
+    beginErasing(pendingErasures)
+    pendingErasures = []
     guard !pending.isEmpty else { return }
     note(pending)
+    sharedTail = nil
     tail.append(pending)
     if let pendingBlock { lastBlock = max(lastBlock, pendingBlock) }
     discardPending()
@@ -124,22 +141,68 @@ struct AppTables {
     pending.removeAll()
     pendingBlock = nil
     pendingCounts = [:]
+    pendingErasures = []
     change = nil
+  }
+
+  // MARK: Erasing
+
+  /// What comes of these users from now on is of strangers, under other codes.
+  mutating func beginErasing(_ users: [UInt32]) {
+    self[.users].hide(users)
+    erasing.formUnion(users)
+  }
+
+  /// Forgets users whose rows are gone, and strings that nothing uses.
+  mutating func finishErasing(_ users: Set<UInt32>, _ unused: [DictionaryKind: [UInt32]]) {
+    self[.users].erase(users)
+    for (kind, codes) in unused { self[kind].erase(Set(codes)) }
+    times.erase(users)
+    erasing.subtract(users)
+    let unsealed = (frozen.map(\.rows) + [tail]).compactMap { $0.time.max() }
+    lastEventMilliseconds = max(
+      unsealed.max() ?? 0, segments.values.map(\.lastMilliseconds).max() ?? 0)
   }
 
   /// Updates what is known of users from rows that have become visible. Their flags follow `exclusion`.
   private mutating func note(_ rows: RowBuffer) {
+    // Most rows follow another one of their user and come later: they change nothing.
+    var last: (user: UInt32, flags: UInt8, time: Int64) = (0, 0, .max)
     for row in 0..<rows.count {
-      lastEventMilliseconds = max(lastEventMilliseconds, rows.time[row])
+      let time = rows.time[row]
+      lastEventMilliseconds = max(lastEventMilliseconds, time)
+      if rows.user[row] == last.user, rows.flags[row] == last.flags, time >= last.time { continue }
+      last = (rows.user[row], rows.flags[row], time)
       let flags = RowFlags(rawValue: rows.flags[row])
-      if !flags.isPassive { times.note(rows.user[row], flags.traffic, at: rows.time[row]) }
+      if !flags.isPassive { times.note(rows.user[row], flags.traffic, at: time) }
     }
+  }
+
+  /// The first day that is kept where so many are, up to the last moment of the log.
+  func firstKeptDay(_ retentionDays: Int, at receivedMilliseconds: Int64) -> Int32 {
+    guard retentionDays > 0, receivedMilliseconds > 0 else { return .min }
+    return Int32(clamping: calendar.day(at: receivedMilliseconds) - retentionDays + 1)
   }
 
   mutating func freezeTail() {
     guard !tail.isEmpty else { return }
-    frozen.append(SealedRows(tail))
+    frozen.append(sharedTail ?? SealedRows(tail))
     tail = RowBuffer()
+    sharedTail = nil
+  }
+
+  /// All unsealed rows, in the order of the log.
+  mutating func visibleBuffers() -> [SealedRows] {
+    if tail.isEmpty { return frozen }
+    let last = sharedTail ?? SealedRows(tail)
+    sharedTail = last
+    return frozen + [last]
+  }
+
+  /// Puts other rows in the place of the oldest buffers: what is left of them.
+  mutating func replaceFrozen(first count: Int, with rest: [SealedRows]) {
+    frozen.replaceSubrange(0..<count, with: rest)
+    generation += 1
   }
 }
 

@@ -231,7 +231,7 @@ struct BlockWalk<Visitor: OpenVisitor> {
       state.last = time
       if code == WalkedDay.pageView {
         view(row, time, day, &state)
-      } else if state.hasVisit {
+      } else if Visitor.measuresStays, state.hasVisit {
         if state.next == Self.never { state.next = time }
         if code == WalkedDay.pageLeave { leave(row, day, &state, &stays) }
       }
@@ -260,6 +260,10 @@ struct BlockWalk<Visitor: OpenVisitor> {
 
   @inline(__always)
   private mutating func view(_ row: Int, _ time: Int64, _ day: WalkedDay, _ state: inout State) {
+    if !Visitor.measuresStays {
+      _ = visitor.view(row, at: time, &state.open)
+      return
+    }
     if state.hasVisit {
       let next = state.next == Self.never ? time : state.next
       visitor.stay(state.visit, state.stay ?? max(0, next - state.visitBegin), &state.open)

@@ -19,7 +19,9 @@ struct RowLabels: Sendable {
   var byteCount: Int { numbers.count * 4 }
 
   @inline(__always)
-  func number(_ row: Int, context: UInt32) -> Int32 { numbers[byContext ? Int(context) : row] }
+  func number(_ row: Int, context: @autoclosure () -> UInt32) -> Int32 {
+    numbers[byContext ? Int(context()) : row]
+  }
 }
 
 /// A breakdown made ready for an app: gives each row of a day the number of its value.
@@ -35,6 +37,7 @@ final class Breakdown {
   private var wordNumbers: [Int32] = []
 
   var fieldCodes: Set<UInt32> { source.fieldCodes }
+  var reads: RowReads { source.reads }
 
   init(
     _ field: String, in snapshot: AppSnapshot, asked: String = "breakdown"
@@ -96,8 +99,7 @@ final class Breakdown {
 
   private func contexts(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [Int32] {
     let kind: BreakdownKey.Kind = type == .text ? .text : .integer
-    return stride(from: position, to: day.contextWords.count, by: ContextColumns.count).map { index in
-      let word = day.contextWords[index]
+    return day.contextColumn(position).map { word in
       guard word < Limits.breakdownValuesMax else {
         return number(BreakdownKey(kind: kind, bits: UInt64(word)))
       }

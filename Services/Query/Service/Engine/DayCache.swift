@@ -1,62 +1,234 @@
 import Synchronization
 
-/// Decoded sealed days that queries share, the least recently used thrown away first. Bounded by bytes.
+/// A day of which some rows are not sealed yet, put together as far as one query saw it. The next one adds what has come
+/// since, so that a hundred questions of today do not merge today a hundred times.
+struct MixedDay: Sendable {
+  struct Key: Hashable, Sendable {
+    let app: Int64
+    let day: Int32
+  }
+
+  /// What all the rows but those that came later depend on.
+  struct Version: Equatable, Sendable {
+    let segment: Int64?
+    /// Of the unsealed rows: another one where rows were taken away.
+    let generation: UInt64
+    let exclusion: SceneExclusion
+  }
+
+  let day: DayColumns
+  /// How many of the day's unsealed rows, in the order of the log, it holds.
+  let rows: Int
+  /// Fields that were asked for, whether or not some event has them.
+  let fields: Set<UInt32>
+}
+
+/// Decoded days that queries share, bounded by bytes. What has not been used for long is thrown away first, then anything:
+/// were it the least recently used one, a question of more days than fit would find none of them, each time.
 final class DayCache: Sendable {
+  private enum Key: Hashable {
+    case sealed(Int64)
+    case mixed(MixedDay.Key)
+    case facts(Int64)
+    case rows(Int64, Set<UInt32>)
+
+    /// nil: of several.
+    var segment: Int64? {
+      switch self {
+      case .sealed(let id), .facts(let id), .rows(let id, _): id
+      case .mixed: nil
+      }
+    }
+  }
+
+  private enum Content {
+    case sealed(DayColumns)
+    case mixed(MixedDay, MixedDay.Version)
+    case facts(DayFacts, SceneExclusion)
+    case rows([UInt32], users: [UInt32])
+  }
+
   private struct Entry {
-    var day: DayColumns
+    var content: Content
     var bytes: Int
     var lastUse: UInt64
   }
 
   private struct State {
-    var entries: [Int64: Entry] = [:]
+    var entries: [Key: Entry] = [:]
     var bytes = 0
     var clock: UInt64 = 0
 
-    mutating func remove(_ id: Int64) {
-      guard let entry = entries.removeValue(forKey: id) else { return }
+    mutating func use(_ key: Key) -> Content? {
+      clock += 1
+      entries[key]?.lastUse = clock
+      return entries[key]?.content
+    }
+
+    mutating func insert(_ key: Key, _ content: Content, _ bytes: Int, _ bytesMax: Int) {
+      remove(key)
+      guard bytes <= bytesMax / 2 else { return }
+      clock += 1
+      entries[key] = Entry(content: content, bytes: bytes, lastUse: clock)
+      self.bytes += bytes
+      while self.bytes > bytesMax, removeOne(but: key) {}
+    }
+
+    mutating func remove(_ key: Key) {
+      guard let entry = entries.removeValue(forKey: key) else { return }
       bytes -= entry.bytes
     }
 
-    mutating func removeOldest() -> Bool {
-      guard let oldest = entries.min(by: { $0.value.lastUse < $1.value.lastUse })?.key else {
+    /// - Parameter kept: what has just been put in.
+    mutating func removeOne(but kept: Key) -> Bool {
+      guard let oldest = entries.min(by: { $0.value.lastUse < $1.value.lastUse }) else {
         return false
       }
-      remove(oldest)
+      let isOld = clock - oldest.value.lastUse > UInt64(4 * entries.count)
+      let chosen = isOld ? oldest.key : entries.keys.filter { $0 != kept }.randomElement()
+      remove(chosen ?? kept)
       return true
     }
   }
 
   private let state = Mutex(State())
   private let bytesMax: Int
+  /// One reads a day at a time: whoever comes second finds it in the cache.
+  private let turns = TurnLocks()
 
   init(bytesMax: Int) { self.bytesMax = bytesMax }
 
   var byteCount: Int { state.withLock { $0.bytes } }
 
-  /// A day as it was decoded last, nil where there is none.
-  func day(_ segment: Segment) -> DayColumns? {
-    state.withLock { state in
-      state.clock += 1
-      state.entries[segment.id]?.lastUse = state.clock
-      return state.entries[segment.id]?.day
+  /// A sealed day with all that is asked for.
+  ///
+  /// - Parameter read: reads what is asked for, beside what is known already.
+  /// - Returns: the day, and whether nothing had to be read.
+  func sealed(
+    _ segment: Segment, _ needs: DayNeeds, _ exclusion: SceneExclusion,
+    read: (DayNeeds, DayColumns?) throws -> DayColumns
+  ) throws -> (DayColumns, isKnown: Bool) {
+    if let known = known(segment), known.exclusion == exclusion,
+      DayLoader.holds(known, needs, of: segment)
+    {
+      return (known, true)
+    }
+    return try turns.with(Int(truncatingIfNeeded: segment.id)) {
+      let known = known(segment)
+      if let known, known.exclusion == exclusion, DayLoader.holds(known, needs, of: segment) {
+        return (known, true)
+      }
+      var needs = needs
+      let made = known == nil ? segment.exclusion : known?.exclusion
+      if made != exclusion { needs.addScene() }
+      var day = try read(needs, known)
+      if day.exclusion != exclusion { day.apply(exclusion) }
+      state.withLock {
+        $0.insert(.sealed(segment.id), .sealed(day), day.byteCount, bytesMax)
+      }
+      return (day, false)
     }
   }
 
-  func insert(_ segment: Segment, _ day: DayColumns) {
-    let bytes = day.byteCount
-    guard bytes <= bytesMax / 2 else { return }
-    state.withLock { state in
-      state.clock += 1
-      state.remove(segment.id)
-      state.entries[segment.id] = Entry(day: day, bytes: bytes, lastUse: state.clock)
-      state.bytes += bytes
-      while state.bytes > bytesMax, state.removeOldest() {}
+  func holds(_ segment: Segment) -> Bool { known(segment) != nil }
+
+  private func known(_ segment: Segment) -> DayColumns? {
+    guard case .sealed(let day)? = state.withLock({ $0.use(.sealed(segment.id)) }) else {
+      return nil
+    }
+    return day
+  }
+
+  /// A day with so many of its unsealed rows.
+  ///
+  /// - Parameter merge: makes it with these fields, of one that holds fewer rows where there is one.
+  func mixed(
+    _ key: MixedDay.Key, _ version: MixedDay.Version, rows: Int, fields: Set<UInt32>,
+    merge: (MixedDay?, Set<UInt32>) throws -> MixedDay
+  ) throws -> (DayColumns, isKnown: Bool) {
+    func latest() -> MixedDay? {
+      guard case .mixed(let known, version)? = state.withLock({ $0.use(.mixed(key)) }) else {
+        return nil
+      }
+      return known
+    }
+    if let known = latest(), known.rows == rows, fields.isSubset(of: known.fields) {
+      return (known.day, true)
+    }
+    return try turns.with(key.hashValue) {
+      let known = latest()
+      let fits = known.map { $0.rows <= rows && fields.isSubset(of: $0.fields) } ?? false
+      if let known, fits, known.rows == rows { return (known.day, true) }
+      // Fields that others asked for stay in it, so that questions that take turns do not merge it anew each time.
+      let made = try merge(fits ? known : nil, fields.union(known?.fields ?? []))
+      precondition(made.rows == rows, "a snapshot's rows do not change")
+      let bytes = made.day.byteCount
+      state.withLock { state in
+        // A query that began later may have left a newer one.
+        if case .mixed(let other, version)? = state.entries[.mixed(key)]?.content,
+          other.rows > rows
+        {
+          return
+        }
+        state.insert(.mixed(key), .mixed(made, version), bytes, bytesMax)
+      }
+      return (made.day, false)
     }
   }
 
-  func remove(_ segmentID: Int64) { state.withLock { $0.remove(segmentID) } }
+  // MARK: What is made of sealed days
+
+  func facts(
+    _ segment: Segment, _ exclusion: SceneExclusion, make: () throws -> DayFacts
+  ) throws -> DayFacts {
+    if case .facts(let facts, exclusion)? = state.withLock({ $0.use(.facts(segment.id)) }) {
+      return facts
+    }
+    let facts = try make()
+    state.withLock {
+      $0.insert(.facts(segment.id), .facts(facts, exclusion), facts.byteCount, bytesMax)
+    }
+    return facts
+  }
+
+  /// The rows of some events, and their users.
+  func rows(_ segment: Segment, _ events: Set<UInt32>) -> (rows: [UInt32], users: [UInt32])? {
+    guard
+      case .rows(let rows, let users)? = state.withLock({ $0.use(.rows(segment.id, events)) })
+    else { return nil }
+    return (rows, users)
+  }
+
+  /// Keeps them where they are few of the day's: all the others are found as fast again.
+  func insert(_ segment: Segment, _ events: Set<UInt32>, rows: [UInt32], users: [UInt32]) {
+    guard rows.count <= segment.rows / Limits.rareEventShare else { return }
+    state.withLock {
+      $0.insert(
+        .rows(segment.id, events), .rows(rows, users: users), rows.count * 8 + 256, bytesMax)
+    }
+  }
+
+  /// Forgets all that is known of a segment.
+  func remove(_ segmentID: Int64) {
+    state.withLock { state in
+      for key in state.entries.keys where key.segment == segmentID { state.remove(key) }
+    }
+  }
 
   /// Gives all memory back: when nobody has asked for a while.
   func removeAll() { state.withLock { $0 = State() } }
+}
+
+/// Locks by number: equal numbers exclude each other.
+private final class TurnLocks: Sendable {
+  private static let count = 64
+  private final class Turn: Sendable {
+    let mutex = Mutex(())
+  }
+
+  private let turns = (0..<count).map { _ in Turn() }
+
+  func with<Result>(_ number: Int, _ body: () throws -> Result) rethrows -> Result {
+    try turns[Int(UInt(bitPattern: number) % UInt(Self.count))].mutex.withLock { _ in try body() }
+  }
 }

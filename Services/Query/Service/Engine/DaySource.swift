@@ -2,44 +2,34 @@ import Events
 import Store
 
 /// The days of a snapshot, sealed and unsealed rows put together. One per query.
-struct DaySource {
+struct DaySource: Sendable {
   let snapshot: AppSnapshot
   /// Every day that has events, ascending.
   let days: [Int32]
-  private let engine: QueryEngine
+  let engine: QueryEngine
+  let control: QueryControl
   private let needs: DayNeeds
-  private let unsealed: [Int32: [DayMerge.Part]]
-  private let control: QueryControl
+  private let unsealedDays: Set<Int32>
 
+  /// - Parameters:
+  ///   - fields: of events, that the query reads.
+  ///   - columns: of rows, that it reads. Fewer are read faster where the day is not in memory.
+  ///   - contexts: columns of contexts that it reads; nil: all.
   init(
-    _ snapshot: AppSnapshot, engine: QueryEngine, fields: Set<UInt32>, control: QueryControl
+    _ snapshot: AppSnapshot, engine: QueryEngine, fields: Set<UInt32>,
+    columns: RowColumns = .all, contexts: Set<Int>? = nil, control: QueryControl
   ) throws {
     self.snapshot = snapshot
     self.engine = engine
     self.control = control
-    needs = DayNeeds(fields: fields)
-    let unsealed = Self.byDay(snapshot.buffers)
-    try control.charge(snapshot.buffers.reduce(0) { $0 + $1.rows.count * 4 }, for: "unsealed rows")
-    self.unsealed = unsealed
-    days = Set(snapshot.segments.keys).union(unsealed.keys).sorted()
-  }
-
-  static func byDay(_ buffers: [SealedRows]) -> [Int32: [DayMerge.Part]] {
-    var parts: [Int32: [DayMerge.Part]] = [:]
-    for buffer in buffers {
-      var indices: [Int32: [UInt32]] = [:]
-      for (row, day) in buffer.rows.day.enumerated() {
-        indices[day, default: []].append(UInt32(row))
-      }
-      for (day, rows) in indices {
-        parts[day, default: []].append(DayMerge.Part(rows: buffer.rows, indices: rows))
-      }
-    }
-    return parts
+    needs = DayNeeds(rows: columns, contexts: contexts, fields: fields)
+    unsealedDays = snapshot.buffers.reduce(into: []) { $0.formUnion($1.indices.keys) }
+    days = unsealedDays.union(snapshot.segments.keys).sorted()
   }
 
   /// Days of a range that have events.
   func days(in range: Range<Int>) -> ArraySlice<Int32> {
+    snapshot.coverage.note(range)
     let lower = days.partitioningIndex { Int($0) >= range.lowerBound }
     let upper = days.partitioningIndex { Int($0) >= range.upperBound }
     return days[lower..<max(lower, upper)]
@@ -47,53 +37,124 @@ struct DaySource {
 
   /// Rows of a day, about, without reading it.
   func rowCount(_ day: Int32) -> Int {
-    let unsealedRows = unsealed[day]?.reduce(0) { $0 + $1.indices.count } ?? 0
+    let unsealedRows = snapshot.buffers.reduce(0) { $0 + ($1.indices[day]?.count ?? 0) }
     return unsealedRows + (snapshot.segments[day]?.rows ?? 0)
   }
 
   /// Whether the day's columns are in memory already, for all queries together.
   func isCached(_ day: Int32) -> Bool {
-    guard unsealed[day] == nil, let segment = snapshot.segments[day] else { return false }
-    return engine.cache.day(segment) != nil
+    sealedSegment(day).map { engine.cache.holds($0) } ?? false
   }
 
   func begin(of day: Int32) -> Int64 { snapshot.calendar.start(ofDay: Int(day)) }
 
-  /// Reads a day, as the app's table of scenes has it now.
+  // MARK: Reading
+
+  /// Reads a day, as the app's table of scenes has it now. Cheap where it has been read lately.
   func load(_ day: Int32) throws -> DayColumns {
     try control.check()
-    var columns = try read(day)
-    columns.apply(snapshot.exclusion)
+    let (columns, isKnown) =
+      unsealedDays.contains(day) ? try mixed(day) : try sealed(day, needs)
+    note(columns, isKnown)
     return columns
   }
 
-  private func read(_ day: Int32) throws -> DayColumns {
-    let segment = snapshot.segments[day]
-    guard let parts = unsealed[day] else {
-      guard let segment else { return DayColumns(day: day, beginMilliseconds: begin(of: day)) }
-      return try sealed(segment)
-    }
-    let below = try segment.map { segment in
-      var needs = needs
-      needs.sequence = true
-      return try engine.store.read { try DayLoader.load(segment, needs, from: $0) }
-    }
-    var merge = DayMerge(
-      sealed: below ?? DayColumns(day: day, beginMilliseconds: begin(of: day)), parts: parts,
-      wantsFields: needs.wants)
-    return merge.merged()
+  /// Reads several days on several threads, in the order given. The caller holds them all: ask for as many as it can use.
+  func load(_ days: some Collection<Int32>) throws -> [DayColumns] {
+    let days = Array(days)
+    return try Blocks.map(days.count, threads: Limits.threadsDefault) { try load(days[$0]) }
   }
 
-  private func sealed(_ segment: Segment) throws -> DayColumns {
-    let wanted = needs.fields.intersection(segment.fields)
-    if let cached = engine.cache.day(segment), wanted.isSubset(of: cached.fields.keys),
-      cached.exclusion == snapshot.exclusion
-    {
-      return cached
+  /// Calls `body` for each of the days, in order, with a few of them read ahead on several threads.
+  func forEach(_ days: some Collection<Int32>, _ body: (DayColumns) throws -> Void) throws {
+    var rest = Array(days)[...]
+    while !rest.isEmpty {
+      let ahead = rest.prefix(Limits.daysReadAhead)
+      for day in try load(ahead) { try body(day) }
+      rest = rest.dropFirst(ahead.count)
     }
-    var day = try engine.store.read { try DayLoader.load(segment, needs, from: $0) }
-    day.apply(snapshot.exclusion)
-    engine.cache.insert(segment, day)
-    return day
+  }
+
+  /// nil: the day has rows that are not sealed, or none at all.
+  func sealedSegment(_ day: Int32) -> Segment? {
+    unsealedDays.contains(day) ? nil : snapshot.segments[day]
+  }
+
+  /// What can be said of a day without its events; they are read where that is not stored.
+  func facts(_ day: Int32) throws -> DayFacts {
+    try control.check()
+    guard let segment = sealedSegment(day) else {
+      return DayFacts(unsealedDays.contains(day) ? try mixed(day).0 : try sealed(day, Self.factNeeds).0)
+    }
+    return try engine.cache.facts(segment, snapshot.exclusion) {
+      if segment.exclusion == snapshot.exclusion, segment.activeClasses != nil {
+        return try engine.store.read { try SegmentTable.facts(of: segment, from: $0) }
+      }
+      return DayFacts(try sealed(day, Self.factNeeds).0)
+    }
+  }
+
+  private static let factNeeds = DayNeeds(rows: [], contexts: [])
+
+  private func note(_ day: DayColumns, _ isKnown: Bool) {
+    guard let profile = control.profile else { return }
+    var names = ["users", "time", "flags"]
+    if day.has.contains(.event) { names.append("event") }
+    if day.has.contains(.page) { names.append("page") }
+    if day.has.contains(.context) { names.append("context") }
+    names += day.fields.keys.sorted().map { "field \($0)" }
+    profile.read(
+      day: day.day, rows: day.count, bytes: day.byteCount, columns: names, cached: isKnown)
+  }
+
+  private func sealed(_ day: Int32, _ needs: DayNeeds) throws -> (DayColumns, isKnown: Bool) {
+    guard let segment = snapshot.segments[day] else {
+      return (DayColumns(day: day, beginMilliseconds: begin(of: day)), true)
+    }
+    return try engine.cache.sealed(
+      segment, needs, snapshot.exclusion, read: { try read(segment, $0, known: $1) })
+  }
+
+  private func read(
+    _ segment: Segment, _ needs: DayNeeds, known: DayColumns?
+  ) throws -> DayColumns {
+    try engine.store.read { try DayLoader.load(segment, needs, known: known, from: $0) }
+  }
+
+  private func mixed(_ day: Int32) throws -> (DayColumns, isKnown: Bool) {
+    let key = MixedDay.Key(app: snapshot.app.id, day: day)
+    let version = MixedDay.Version(
+      segment: snapshot.segments[day]?.id, generation: snapshot.generation,
+      exclusion: snapshot.exclusion)
+    let total = snapshot.buffers.reduce(0) { $0 + ($1.indices[day]?.count ?? 0) }
+    return try engine.cache.mixed(key, version, rows: total, fields: needs.fields) {
+      try merge(day, onto: $0, fields: $1)
+    }
+  }
+
+  /// - Parameter known: the same day with the first of the unsealed rows.
+  private func merge(_ day: Int32, onto known: MixedDay?, fields: Set<UInt32>) throws -> MixedDay {
+    let base: DayColumns
+    if let known {
+      base = known.day
+    } else if let segment = snapshot.segments[day] {
+      base = try read(segment, DayNeeds(sequence: true, fields: fields), known: nil)
+    } else {
+      base = DayColumns(day: day, beginMilliseconds: begin(of: day))
+    }
+    var skipped = known?.rows ?? 0
+    var parts: [DayMerge.Part] = []
+    var total = 0
+    for buffer in snapshot.buffers {
+      guard let indices = buffer.indices[day] else { continue }
+      total += indices.count
+      let fresh = indices.dropFirst(skipped)
+      skipped -= indices.count - fresh.count
+      if !fresh.isEmpty { parts.append(DayMerge.Part(rows: buffer.rows, indices: Array(fresh))) }
+    }
+    try control.charge(parts.reduce(0) { $0 + $1.indices.count * 24 }, for: "unsealed rows")
+    var columns = DayMerge(sealed: base, parts: parts, wantsFields: fields.contains).merged()
+    columns.apply(snapshot.exclusion)
+    return MixedDay(day: columns, rows: total, fields: fields)
   }
 }

@@ -36,8 +36,8 @@ enum EngineFile {
   static func loadApps(_ connection: StoreConnection) throws -> [AppState] {
     let found = try connection.query(
       """
-      SELECT id, app_id, platform, time_zone, merge_under_ms, timeout_ms, sources, times_exclusion
-      FROM app
+      SELECT id, app_id, platform, time_zone, merge_under_ms, timeout_ms, sources, times_exclusion,
+        dropped_before FROM app
       """
     ) { row in
       let rules = try SessionRules(
@@ -48,14 +48,15 @@ enum EngineFile {
           appID: row.string(1), platform: row.string(2), timeZone: row.string(3),
           sessionRules: rules,
           sources: try AppSources(encoded: row.bytes(6), platform: row.string(2))),
-        row.isNull(7) ? nil : SceneExclusion(bytes: row.bytes(7))
+        row.isNull(7) ? nil : SceneExclusion(bytes: row.bytes(7)),
+        row.isNull(8) ? Int32.min : Int32(truncatingIfNeeded: row.int64(8))
       )
     }
-    return try found.map { try loadApp($0.0, $0.1, $0.2, connection) }
+    return try found.map { try loadApp($0.0, $0.1, $0.2, droppedBefore: $0.3, connection) }
   }
 
   private static func loadApp(
-    _ id: Int64, _ definition: AppDefinition, _ stored: SceneExclusion?,
+    _ id: Int64, _ definition: AppDefinition, _ stored: SceneExclusion?, droppedBefore: Int32,
     _ connection: StoreConnection
   ) throws -> AppState {
     guard let calendar = AppCalendar(definition.timeZone) else {
@@ -63,7 +64,9 @@ enum EngineFile {
     }
     let app = AppState(id: id, definition: definition, calendar: calendar)
     try app.tables.withLock { tables in
+      tables.droppedBefore = droppedBefore
       try loadDictionaries(id, &tables, connection)
+      tables.beginErasing(try loadErasures(id, from: connection))
       for segment in try SegmentTable.load(app: id, from: connection) {
         tables.segments[segment.day] = segment
         tables.lastEventMilliseconds = max(tables.lastEventMilliseconds, segment.lastMilliseconds)
@@ -71,15 +74,22 @@ enum EngineFile {
       // The times in the file are those of sealed events. Where they were made by another table of scenes, by an earlier
       // release's for instance, they are made anew.
       tables.storedExclusion = stored
-      if stored == tables.exclusion {
-        try loadTimes(id, &tables, connection)
-      } else {
+      try loadTimes(id, &tables, connection)
+      if stored != tables.exclusion {
         tables.times = try EventHistory(tables)
           .firstActiveTimes(tables.exclusion, from: connection)
       }
       try loadRowBlocks(id, &tables, connection)
     }
     return app
+  }
+
+  static func storeDroppedBefore(
+    _ id: Int64, _ day: Int32, in connection: StoreConnection
+  ) throws {
+    try connection.execute(
+      "UPDATE app SET dropped_before = ? WHERE id = ?",
+      [.integer(Int64(day)), .integer(id)])
   }
 
   // MARK: Position
@@ -104,7 +114,7 @@ enum EngineFile {
   static func storePending(
     _ id: Int64, _ tables: inout AppTables, in connection: StoreConnection
   ) throws {
-    for kind in DictionaryKind.allCases { try storeNew(kind, id, &tables, connection) }
+    try storeNewEntries(id, &tables, in: connection)
     guard !tables.pending.isEmpty else { return }
     let block = RowBlock.encode(tables.pending)
     try connection.execute(
@@ -116,10 +126,27 @@ enum EngineFile {
     tables.pendingBlock = connection.lastInsertRowID
   }
 
+  static func insertRowBlock(
+    _ id: Int64, number: Int64, rows: Int, _ block: [UInt8], in connection: StoreConnection
+  ) throws {
+    try connection.execute(
+      "INSERT INTO row_block(id, app, row_count, checksum, data) VALUES (?, ?, ?, ?, ?)",
+      [
+        .integer(number), .integer(id), .integer(rows), .integer(Int64(CRC32C.checksum(block))),
+        .blob(block),
+      ])
+  }
+
+  static func storeNewEntries(
+    _ id: Int64, _ tables: inout AppTables, in connection: StoreConnection
+  ) throws {
+    for kind in DictionaryKind.allCases { try storeNew(kind, id, &tables, connection) }
+  }
+
   private static func storeNew(
     _ kind: DictionaryKind, _ id: Int64, _ tables: inout AppTables, _ connection: StoreConnection
   ) throws {
-    let stored = tables.storedCounts[kind] ?? 1
+    let stored = tables.pendingCounts[kind] ?? tables.storedCounts[kind] ?? 1
     let count = tables[kind].count
     guard stored < count else { return }
     let entries = tables[kind].encode(stored..<count)
@@ -127,53 +154,115 @@ enum EngineFile {
     tables.pendingCounts[kind] = count
   }
 
-  private static func insertChunk(
-    _ id: Int64, _ kind: DictionaryKind, first: Int, _ entries: [UInt8],
+  static func insertChunk(
+    _ id: Int64, _ kind: DictionaryKind, first: Int, _ entries: [UInt8], encoding: Int = 0,
     _ connection: StoreConnection
   ) throws {
     try connection.execute(
       """
-      INSERT OR REPLACE INTO dictionary(app, kind, first_code, checksum, entries)
-      VALUES (?, ?, ?, ?, ?)
+      INSERT OR REPLACE INTO dictionary(app, kind, first_code, checksum, entries, encoding)
+      VALUES (?, ?, ?, ?, ?, ?)
       """,
       [
         .integer(id), .integer(kind.rawValue), .integer(first),
-        .integer(Int64(CRC32C.checksum(entries))), .blob(entries),
+        .integer(Int64(CRC32C.checksum(entries))), .blob(entries), .integer(encoding),
       ])
   }
 
-  /// Puts the many small chunks of the last commits together into one.
-  static func compactDictionaries(_ id: Int64, in connection: StoreConnection) throws {
+  /// Puts small chunks of the last commits together, those of like size, so that each string is written a few times and no
+  /// chunk takes long.
+  static func compactDictionaries(_ app: AppState, in connection: StoreConnection) throws {
     for kind in DictionaryKind.allCases {
       let chunks = try connection.query(
         """
-        SELECT first_code, length(entries) FROM dictionary WHERE app = ? AND kind = ?
+        SELECT first_code, length(entries), encoding FROM dictionary WHERE app = ? AND kind = ?
         ORDER BY first_code DESC
-        """, [.integer(id), .integer(kind.rawValue)]
-      ) { (code: $0.int(0), bytes: $0.int(1)) }
+        """, [.integer(app.id), .integer(kind.rawValue)]
+      ) { DictionaryChunk(first: $0.int(0), bytes: $0.int(1), encoding: $0.int(2)) }
+      guard let last = chunks.first else { continue }
+      let end = last.first + (try count(of: last, app, kind, connection))
+      var codes = 0
       var bytes = 0
       let small = chunks.prefix { chunk in
+        let count = end - chunk.first - codes
+        let isAlike = count <= max(2 * codes, Limits.dictionaryChunkStringsMax / 64)
+        guard isAlike, chunk.encoding == 0, codes + count <= Limits.dictionaryChunkStringsMax,
+          bytes + chunk.bytes <= Limits.dictionaryChunkBytesMax
+        else { return false }
+        codes += count
         bytes += chunk.bytes
-        return bytes <= Limits.dictionaryChunkBytesMax
+        return true
       }
-      guard small.count >= 16, let first = small.last?.code else { continue }
-      try join(id, kind, from: first, connection)
+      guard small.count >= 8, let first = small.last?.first else { continue }
+      try join(app, kind, first..<end, connection)
     }
   }
 
-  private static func join(
-    _ id: Int64, _ kind: DictionaryKind, from first: Int, _ connection: StoreConnection
-  ) throws {
-    let key: [StoreValue] = [.integer(id), .integer(kind.rawValue), .integer(first)]
-    let parts = try connection.query(
-      """
-      SELECT entries FROM dictionary WHERE app = ? AND kind = ? AND first_code >= ?
-      ORDER BY first_code
-      """, key
+  private struct DictionaryChunk {
+    let first: Int
+    let bytes: Int
+    let encoding: Int
+  }
+
+  /// Memory may know more strings than the file: those of the transaction that is being made.
+  private static func count(
+    of chunk: DictionaryChunk, _ app: AppState, _ kind: DictionaryKind,
+    _ connection: StoreConnection
+  ) throws -> Int {
+    let entries = try connection.first(
+      "SELECT entries FROM dictionary WHERE app = ? AND kind = ? AND first_code = ?",
+      [.integer(app.id), .integer(kind.rawValue), .integer(chunk.first)]
     ) { $0.bytes(0) }
+    var strings = ByteDictionary()
+    try strings.append(stored: entries ?? [], encoding: chunk.encoding)
+    return strings.count - 1
+  }
+
+  private static func join(
+    _ app: AppState, _ kind: DictionaryKind, _ codes: Range<Int>, _ connection: StoreConnection
+  ) throws {
+    let entries = app.tables.withLock { $0[kind].encode(codes) }
     try connection.execute(
-      "DELETE FROM dictionary WHERE app = ? AND kind = ? AND first_code >= ?", key)
-    try insertChunk(id, kind, first: first, Array(parts.joined()), connection)
+      "DELETE FROM dictionary WHERE app = ? AND kind = ? AND first_code >= ?",
+      [.integer(app.id), .integer(kind.rawValue), .integer(codes.lowerBound)])
+    try insertChunk(app.id, kind, first: codes.lowerBound, entries, connection)
+  }
+
+  /// Compresses a chunk that has grown as far as it will.
+  ///
+  /// - Returns: whether there was one.
+  static func compressDictionary(_ store: Store) throws -> Bool {
+    let found = try store.read { connection in
+      try connection.first(
+        """
+        SELECT app, kind, first_code, checksum, entries FROM dictionary WHERE encoding = 0
+        AND length(entries) >= ? LIMIT 1
+        """, [.integer(Limits.dictionaryChunkBytesMax / 4)]
+      ) { row in
+        guard Int64(CRC32C.checksum(row.blob(4))) == row.int64(3) else {
+          throw FormatError("dictionary \(row.int64(1)) of app \(row.int64(0)): damaged")
+        }
+        return (key: [row.int64(0), row.int64(1), row.int64(2)], entries: row.bytes(4))
+      }
+    }
+    guard let found else { return false }
+    var writer = ByteWriter()
+    writer.append(UInt32(found.entries.count))
+    guard let frame = Zstd.compress(found.entries, level: Limits.compressionLevel) else {
+      return false
+    }
+    frame.withUnsafeBytes { writer.append($0) }
+    try store.write { connection in
+      // Unless it was put together with others meanwhile.
+      try connection.execute(
+        """
+        UPDATE dictionary SET entries = ?, checksum = ?, encoding = 1
+        WHERE app = ? AND kind = ? AND first_code = ? AND length(entries) = ?
+        """,
+        [.blob(writer.bytes), .integer(Int64(CRC32C.checksum(writer.bytes)))]
+          + found.key.map { .integer($0) } + [.integer(found.entries.count)])
+    }
+    return true
   }
 
   private static func loadDictionaries(
@@ -182,7 +271,7 @@ enum EngineFile {
     for kind in DictionaryKind.allCases {
       let statement = try connection.statement(
         """
-        SELECT first_code, checksum, entries FROM dictionary WHERE app = ? AND kind = ?
+        SELECT first_code, checksum, entries, encoding FROM dictionary WHERE app = ? AND kind = ?
         ORDER BY first_code
         """)
       defer { statement.reset() }
@@ -192,7 +281,7 @@ enum EngineFile {
         guard Int64(CRC32C.checksum(entries)) == statement.int64(1),
           statement.int(0) == tables[kind].count
         else { throw FormatError("dictionary \(kind) of app \(id): damaged or with a gap") }
-        try tables[kind].append(encoded: entries)
+        try tables[kind].append(stored: Array(entries), encoding: statement.int(3))
       }
     }
     tables.noteAllStored()
@@ -213,7 +302,7 @@ enum EngineFile {
       tables.pending = try RowBlock.decode(block)
       try checkCodes(tables, block: statement.int64(0))
       let rows = tables.pending
-      tables.pending.flags = tables.exclusion.flags(rows.flags, rows.context, rows.contexts.words)
+      tables.pending.flags = tables.exclusion.flags(rows.flags, rows.context, rows.contexts)
       tables.pendingBlock = statement.int64(0)
       tables.commitPending()
     }
@@ -237,9 +326,14 @@ enum EngineFile {
 
   // MARK: First active times
 
+  /// The chunks as they are stored.
+  static func pack(_ times: [UserTimes.ChunkKey: [Int64]]) -> [UserTimes.ChunkKey: [UInt8]] {
+    times.mapValues { ColumnPacker.compressed(ColumnPacker.pack($0)) }
+  }
+
   /// Writes chunks. Where they were made by another exclusion than those of the file, they are all that there are.
   static func storeTimes(
-    _ id: Int64, _ times: [UserTimes.ChunkKey: [Int64]], _ exclusion: SceneExclusion,
+    _ id: Int64, _ times: [UserTimes.ChunkKey: [UInt8]], _ exclusion: SceneExclusion,
     replacing stored: SceneExclusion?, in connection: StoreConnection
   ) throws {
     if exclusion != stored {
@@ -248,8 +342,7 @@ enum EngineFile {
         "UPDATE app SET times_exclusion = ? WHERE id = ?",
         [.blob(exclusion.bytes), .integer(id)])
     }
-    for (key, chunk) in times {
-      let bytes = ColumnCodec.encode(chunk)
+    for (key, bytes) in times {
       try connection.execute(
         """
         INSERT OR REPLACE INTO user_times(app, traffic, chunk, checksum, data)
@@ -278,6 +371,23 @@ enum EngineFile {
         traffic: TrafficClass(rawValue: UInt8(truncatingIfNeeded: statement.int64(0))),
         index: statement.int(1))
       try tables.times.restore(key, ColumnCodec.decode(Int64.self, block))
+    }
+  }
+}
+
+extension ByteDictionary {
+  /// Adds the strings of a chunk of the file, by its column `encoding`.
+  mutating func append(stored entries: [UInt8], encoding: Int) throws(FormatError) {
+    switch encoding {
+    case 0: try append(encoded: entries)
+    case 1:
+      guard entries.count >= 4 else { throw FormatError("a dictionary's chunk ends early") }
+      let length = (0..<4).reduce(0) { $0 | Int(entries[$1]) << ($1 * 8) }
+      guard length <= Limits.dictionaryChunkRawBytesMax else {
+        throw FormatError("a dictionary's chunk of \(length) bytes")
+      }
+      try append(encoded: Zstd.decompress(Array(entries[4...]), length: length))
+    default: throw FormatError("a dictionary's chunk written in way \(encoding)")
     }
   }
 }

@@ -43,6 +43,8 @@ final class EventSelector: @unchecked Sendable {
 
   /// By code of the event: 1 where it is named. nil: every event.
   private let named: [UInt8]?
+  /// The same as a set.
+  private let codes: Set<UInt32>
   /// Only rows that have one of these fields; empty: all.
   private let drivers: Set<UInt32>
   /// Only rows for which this holds are looked at.
@@ -66,7 +68,9 @@ final class EventSelector: @unchecked Sendable {
     self.required = try required.map { field throws(QueryError) in
       try FilterProgram(.condition(FilterCondition(field, .exists)), in: snapshot)
     }
-    named = choice.events.isEmpty ? nil : Self.table(choice.events, snapshot)
+    let table = choice.events.isEmpty ? nil : Self.table(choice.events, snapshot)
+    named = table
+    codes = Set((table ?? []).enumerated().filter { $1 != 0 }.map { UInt32($0.offset) })
     self.drivers = drivers
     self.traffic = traffic
     counted = traffic.countedByFlags.map { $0 ? 1 : 0 }
@@ -98,9 +102,13 @@ final class EventSelector: @unchecked Sendable {
 
   /// The rows of a day that match, ascending.
   ///
-  /// - Parameter explains: whether to give the rows that were looked at but left out, too.
-  func select(_ day: DayColumns, explains: Bool = false) -> Selection {
-    var (rows, looked) = candidates(day)
+  /// - Parameters:
+  ///   - source: from which the day is: it knows the rows of rare events.
+  ///   - explains: whether to give the rows that were looked at but left out, too.
+  func select(
+    _ day: DayColumns, _ source: DaySource, explains: Bool = false
+  ) throws -> Selection {
+    var (rows, looked) = try candidates(day, source)
     var selection = Selection()
     if looked != rows.count { noteUncounted(day, &selection, explains: explains) }
     if let required { keep(&rows, day, by: required) }
@@ -117,8 +125,22 @@ final class EventSelector: @unchecked Sendable {
   // MARK: Candidates
 
   /// Rows of the named events whose traffic counts, and how many there are of any traffic.
-  private func candidates(_ day: DayColumns) -> (rows: [UInt32], looked: Int) {
+  private func candidates(
+    _ day: DayColumns, _ source: DaySource
+  ) throws -> (rows: [UInt32], looked: Int) {
     guard drivers.isEmpty else { return driven(day) }
+    if named != nil, let rows = source.knownRows(of: codes, day.day) {
+      return (rows.filter { counted[Int(day.flags[Int($0)])] != 0 }, rows.count)
+    }
+    let (rows, looked) = scanned(day)
+    // Kept for the next question where they are few.
+    if named != nil, looked <= day.count / Limits.rareEventShare {
+      _ = try source.rows(of: codes, day.day)
+    }
+    return (rows, looked)
+  }
+
+  private func scanned(_ day: DayColumns) -> (rows: [UInt32], looked: Int) {
     var looked = day.count
     let rows = [UInt32](unsafeUninitializedCapacity: day.count + 1) { rows, count in
       day.flags.withUnsafeBufferPointer { flags in
@@ -273,9 +295,10 @@ extension DayColumns {
     part.takeContexts(of: self)
     part.exclusion = exclusion
     part.time = rows.map { time[Int($0)] }
-    part.event = rows.map { event[Int($0)] }
-    part.page = rows.map { page[Int($0)] }
-    part.context = rows.map { context[Int($0)] }
+    part.has = has
+    if has.contains(.event) { part.event = rows.map { event[Int($0)] } }
+    if has.contains(.page) { part.page = rows.map { page[Int($0)] } }
+    if has.contains(.context) { part.context = rows.map { context[Int($0)] } }
     part.flags = rows.map { flags[Int($0)] }
     part.setUsers(of: self, rows)
     for field in wanted {

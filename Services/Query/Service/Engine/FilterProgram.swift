@@ -14,7 +14,8 @@ final class FilterProgram {
 
   private let root: Node
   /// Columns that a scan must read.
-  let fieldCodes: Set<UInt32>
+  var fieldCodes: Set<UInt32> { reads.fields }
+  let reads: RowReads
 
   /// - Parameter asked: how the question calls the filter, for messages.
   init(
@@ -22,13 +23,13 @@ final class FilterProgram {
   ) throws(QueryError) {
     var builder = Builder(snapshot: snapshot, asked: asked)
     root = try builder.node(tree, depth: 1)
-    fieldCodes = builder.fieldCodes
+    reads = builder.reads
   }
 
   private struct Builder {
     let snapshot: AppSnapshot
     let asked: String
-    var fieldCodes: Set<UInt32> = []
+    var reads = RowReads()
     var conditions = 0
 
     init(snapshot: AppSnapshot, asked: String) {
@@ -50,7 +51,7 @@ final class FilterProgram {
           throw .invalid(asked, "more than \(Limits.filterConditionsMax) conditions")
         }
         let program = try ConditionProgram(condition, in: snapshot, asked: asked)
-        fieldCodes.formUnion(program.source.fieldCodes)
+        reads.add(program.source.reads)
         return .condition(program)
       }
     }
@@ -183,8 +184,7 @@ private final class ConditionProgram {
   }
 
   private func contextMask(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [UInt8] {
-    let column = stride(from: position, to: day.contextWords.count, by: ContextColumns.count)
-      .map { day.contextWords[$0] }
+    let column = day.contextColumn(position)
     let perContext: [UInt8]
     if type == .text {
       perContext = mask(.values, column)

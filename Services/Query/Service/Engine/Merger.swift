@@ -3,23 +3,42 @@ import Store
 import Synchronization
 
 extension QueryEngine {
-  /// Seals unsealed rows of apps that have enough of them. Called by one thread, again and again.
+  /// Seals unsealed rows of apps that have enough of them, takes erased users out, drops old days. Called by one thread, again
+  /// and again.
   ///
-  /// - Parameter rows: from how many unsealed rows on an app is sealed.
+  /// - Parameters:
+  ///   - rows: from how many unsealed rows on an app is sealed.
+  ///   - leavesFew: days that few rows came to wait for more.
+  ///   - retentionDays: how many days are kept, the log's last one included; 0: all.
   /// - Returns: the rows sealed.
   @discardableResult
-  package func mergeIfDue(rows: Int? = nil) throws -> Int {
-    try merging.withLock { _ in try mergeNow(max(rows ?? Limits.sealRows, 1)) }
+  package func mergeIfDue(
+    rows: Int? = nil, leavesFew: Bool = false, retentionDays: Int = 0
+  ) throws -> Int {
+    try merging.withLock { _ in
+      try mergeNow(
+        max(rows ?? Limits.sealRows, 1), leavesFew: leavesFew, retentionDays: retentionDays)
+    }
   }
 
-  private func mergeNow(_ least: Int) throws -> Int {
+  private func mergeNow(_ least: Int, leavesFew: Bool, retentionDays: Int) throws -> Int {
     var sealed = 0
+    let received = currentPosition.receivedMilliseconds
     for app in apps {
-      let unsealed = app.tables.withLock { $0.unsealedRows }
-      if unsealed >= least { sealed += try merge(app) }
+      let (unsealed, waiting, keptFrom, removes) = app.tables.withLock { tables in
+        let keptFrom = tables.firstKeptDay(retentionDays, at: received)
+        let removes = !tables.erasing.isEmpty || tables.segments.keys.contains { $0 < keptFrom }
+        return (tables.unsealedRows, tables.waitingRows, keptFrom, removes)
+      }
+      if removes || unsealed - (leavesFew ? waiting : 0) >= least {
+        sealed += try merge(app, leavesFew: leavesFew, keptFrom: keptFrom)
+      }
       if unsealed == 0 { try storeRecountedTimes(app) }
+      try resealOutdated(app)
     }
     try deleteRetired()
+    try scrub()
+    if sealed >= Limits.sealRows { Allocator.trim() }
     return sealed
   }
 
@@ -30,53 +49,114 @@ extension QueryEngine {
 
   /// Puts the unsealed rows of an app into its days: each day is written as a new segment by itself; then one short
   /// transaction puts all of them in force and deletes the row blocks that they hold. A crash before it changes nothing.
-  private func merge(_ app: AppState) throws -> Int {
-    let work = app.tables.withLock { tables in
-      tables.freezeTail()
-      return MergeWork(
-        buffers: tables.frozen, segments: tables.segments, lastBlock: tables.lastBlock,
-        calendar: tables.calendar)
+  private func merge(_ app: AppState, leavesFew: Bool, keptFrom: Int32) throws -> Int {
+    let work = app.tables.withLock { MergeWork(&$0, isWhole: !leavesFew, keptFrom: keptFrom) }
+    CrashPoint.reached("merge.begun")
+    guard !work.isEmpty else {
+      app.tables.withLock { $0.waitingRows = $0.unsealedRows }
+      return 0
     }
-    let parts = DaySource.byDay(work.buffers)
-    var written: [Segment] = []
-    for day in parts.keys.sorted() {
-      written.append(try seal(day, parts[day] ?? [], work, app))
+    var outcome = MergeOutcome(gone: work.dropped)
+    for day in try (work.days + daysOfErased(work)).sorted() {
+      if let segment = try seal(day, work, app) {
+        outcome.written.append(segment)
+      } else if let emptied = work.segments[day] {
+        outcome.gone.append(emptied)
+      }
     }
-    try putInForce(written, work, app)
-    return work.buffers.reduce(0) { $0 + $1.rows.count }
+    if let begun = work.sweep { outcome.sweep = try sweep(begun, work, outcome) }
+    try putInForce(outcome, work, app)
+    if !outcome.gone.isEmpty || !work.erasing.isEmpty {
+      historyVersion.wrappingAdd(1, ordering: .releasing)
+    }
+    return work.buffers.reduce(0) { $0 + $1.rows.count } - work.rest.count
   }
 
-  private func seal(
-    _ day: Int32, _ parts: [DayMerge.Part], _ work: MergeWork, _ app: AppState
-  ) throws -> Segment {
+  /// Days that no new rows came to but erased users have events of.
+  private func daysOfErased(_ work: MergeWork) throws -> [Int32] {
+    guard !work.erasing.isEmpty else { return [] }
+    let others = Set(work.segments.keys).subtracting(work.days)
+      .subtracting(work.dropped.map(\.day))
+    return try others.filter { day in
+      guard let segment = work.segments[day] else { return false }
+      let users = try store.read {
+        try DayLoader.load(segment, DayNeeds(rows: [], contexts: []), from: $0)
+      }
+      return users.holds(anyOf: work.erasing)
+    }
+  }
+
+  /// - Returns: nil where no row of the day is left.
+  private func seal(_ day: Int32, _ work: MergeWork, _ app: AppState) throws -> Segment? {
+    let parts = work.buffers.compactMap { buffer in
+      buffer.indices[day].map { DayMerge.Part(rows: buffer.rows, indices: $0) }
+    }
     let old = try work.segments[day].map { segment in
       try store.read { try DayLoader.load(segment, .everything, from: $0) }
     }
     let begin = work.calendar.start(ofDay: Int(day))
-    var merge = DayMerge(
+    let merge = DayMerge(
       sealed: old ?? DayColumns(day: day, beginMilliseconds: begin), parts: parts)
-    let columns = merge.merged().compacted().canonical()
+    let columns = merge.merged().without(work.erasing).canonical(work.exclusion)
+    guard columns.count > 0 else { return nil }
     defer { CrashPoint.reached("merge.segmentWritten") }
-    return try store.write { try SegmentTable.insert(columns, app: app.id, into: $0) }
+    // Packed before the transaction: the log waits while the file is written, not while the processor works.
+    return try insert(PackedDay(columns), app)
   }
 
-  private func putInForce(_ written: [Segment], _ work: MergeWork, _ app: AppState) throws {
+  /// Writes a segment that is not in force, a few columns at a time, so that the log never waits for all of a large day.
+  private func insert(_ day: PackedDay, _ app: AppState) throws -> Segment {
+    let segment = try store.write(checkpoint: false) {
+      try SegmentTable.insert(day, app: app.id, into: $0)
+    }
+    var rest = day.columns[...]
+    while !rest.isEmpty {
+      var bytes = 0
+      let some = rest.prefix { column in
+        defer { bytes += column.bytes.count }
+        return bytes < Limits.columnBytesPerTransaction
+      }
+      try store.write { try SegmentTable.insert(some, of: segment.id, into: $0) }
+      rest = rest.dropFirst(some.count)
+    }
+    return segment
+  }
+
+  private func putInForce(_ outcome: MergeOutcome, _ work: MergeWork, _ app: AppState) throws {
+    var unused: [DictionaryKind: [UInt32]] = [:]
+    let rest = work.rest.isEmpty ? nil : RowBlock.encode(work.rest)
     CrashPoint.reached("merge.beforeEnforce")
-    try storeTimes(app) { connection in
-      for segment in written {
+    try storeTimes(app, without: work.erasing) { connection in
+      for segment in outcome.written {
         try SegmentTable.enforce(segment, replacing: work.segments[segment.day], in: connection)
       }
+      try SegmentTable.withdraw(outcome.gone, in: connection)
       CrashPoint.reached("merge.inEnforce")
       try EngineFile.deleteRowBlocks(app.id, upTo: work.lastBlock, in: connection)
-      try EngineFile.compactDictionaries(app.id, in: connection)
+      if let rest {
+        // In the place of the last of them, so that it comes before what the log brought meanwhile.
+        try EngineFile.insertRowBlock(
+          app.id, number: work.lastBlock, rows: work.rest.count, rest, in: connection)
+      }
+      if let day = work.droppedBefore {
+        try EngineFile.storeDroppedBefore(app.id, day, in: connection)
+      }
+      if let sweep = outcome.sweep { unused = try eraseUnused(sweep, work, app, connection) }
       CrashPoint.reached("merge.rowBlocksDeleted")
     }
     CrashPoint.reached("merge.enforced")
+    try store.write { try EngineFile.compactDictionaries(app, in: $0) }
     app.tables.withLock { tables in
-      for segment in written { tables.segments[segment.day] = segment }
-      tables.frozen.removeFirst(work.buffers.count)
+      for segment in outcome.written { tables.segments[segment.day] = segment }
+      for segment in outcome.gone { tables.segments[segment.day] = nil }
+      tables.replaceFrozen(
+        first: work.buffers.count, with: work.rest.isEmpty ? [] : [SealedRows(work.rest)])
+      tables.waitingRows = work.rest.count
+      tables.droppedBefore = max(tables.droppedBefore, work.droppedBefore ?? .min)
+      if !work.erasing.isEmpty { tables.finishErasing(work.erasing, unused) }
     }
-    retire(written.compactMap { work.segments[$0.day] })
+    retire(outcome.written.compactMap { work.segments[$0.day] } + outcome.gone)
+    scrubs.withLock { $0.add(app.id, work.erasing) }
   }
 
   /// First active times that a changed table of scenes made anew, of an app whose rows are all sealed.
@@ -87,23 +167,45 @@ extension QueryEngine {
 
   /// Writes the first active times that changed, in one transaction with what else the caller writes. The log goes on
   /// meanwhile, and may change the table of scenes: they are as of now, and the file says by which table they were made.
-  private func storeTimes(_ app: AppState, _ others: (StoreConnection) throws -> Void) throws {
+  ///
+  /// - Parameter erased: users that are left out.
+  private func storeTimes(
+    _ app: AppState, without erased: Set<UInt32> = [],
+    _ others: (StoreConnection) throws -> Void
+  ) throws {
     let (times, exclusion, stored) = app.tables.withLock { tables in
-      let dirty = tables.times.dirty
+      var left = tables.times
+      left.erase(erased)
       tables.times.clearDirty()
-      let times = Dictionary(uniqueKeysWithValues: dirty.map { ($0, tables.times.chunk($0)) })
+      let times = Dictionary(uniqueKeysWithValues: left.dirty.map { ($0, left.chunk($0)) })
       return (times, tables.exclusion, tables.storedExclusion)
     }
     do {
+      let packed = EngineFile.pack(times)
       try store.write { connection in
         try others(connection)
-        try EngineFile.storeTimes(app.id, times, exclusion, replacing: stored, in: connection)
+        try EngineFile.storeTimes(app.id, packed, exclusion, replacing: stored, in: connection)
       }
     } catch {
       app.tables.withLock { $0.times.markDirty(times.keys) }
       throw error
     }
     app.tables.withLock { $0.storedExclusion = exclusion }
+  }
+
+  /// Writes the days anew whose flags follow a table of scenes that holds no more: until then queries make them anew each
+  /// time.
+  private func resealOutdated(_ app: AppState) throws {
+    while true {
+      let work = app.tables.withLock { MergeWork(&$0, outdated: ()) }
+      guard let day = work.days.first else { return }
+      guard let segment = try seal(day, work, app) else { return }
+      try store.write { connection in
+        try SegmentTable.enforce(segment, replacing: work.segments[day], in: connection)
+      }
+      app.tables.withLock { $0.segments[day] = segment }
+      retire(work.segments[day].map { [$0] } ?? [])
+    }
   }
 
   private func retire(_ segments: [Segment]) {
@@ -116,20 +218,13 @@ extension QueryEngine {
   /// Deletes the columns of replaced segments that no query holds any more.
   private func deleteRetired() throws {
     let free = retired.withLock { list in list.filter { $0.segment == nil }.map(\.id) }
-    guard !free.isEmpty else { return }
-    try store.write { connection in
-      for id in free { try SegmentTable.delete(id, in: connection) }
-      CrashPoint.reached("merge.retiredDeleted")
+    for id in free {
+      try store.write { connection in
+        try SegmentTable.delete(id, in: connection)
+        CrashPoint.reached("merge.retiredDeleted")
+      }
+      retired.withLock { list in list.removeAll { $0.id == id } }
+      cache.remove(id)
     }
-    retired.withLock { list in list.removeAll { free.contains($0.id) } }
-    for id in free { cache.remove(id) }
   }
-}
-
-/// What one merge puts away, as it was when the merge began.
-private struct MergeWork: Sendable {
-  let buffers: [SealedRows]
-  let segments: [Int32: Segment]
-  let lastBlock: Int64
-  let calendar: AppCalendar
 }

@@ -13,6 +13,8 @@ protocol OpenVisitor {
   /// What was counted. Blocks end in any order: `merge` must not depend on it.
   associatedtype Summary: WalkSummary
 
+  /// Whether `stay` is wanted: without it a walk has less to remember.
+  static var measuresStays: Bool { get }
   /// Stands where there is no open.
   static var noOpen: Open { get }
   static var noVisit: Visit { get }
@@ -50,6 +52,7 @@ protocol OpenVisitor {
 }
 
 extension OpenVisitor {
+  static var measuresStays: Bool { true }
   mutating func enter(user: UInt32, _ rows: Range<Int>) {}
   mutating func leaveUser() {}
   mutating func passive(_ row: Int) {}

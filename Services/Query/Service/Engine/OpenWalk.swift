@@ -76,6 +76,7 @@ struct OpenWalk<Visitor: OpenVisitor> {
 
   private func steps(_ lookBack: LookBack) -> [Step] {
     var steps: [Step] = []
+    if walksHistory { source.snapshot.coverage.note(Int.min..<days.lowerBound) }
     for number in source.days where Int(number) < days.lowerBound {
       let isFollowed = lookBack.firstDay.map { $0 <= number } ?? false
       if walksHistory || isFollowed {

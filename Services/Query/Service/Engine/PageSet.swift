@@ -1,34 +1,60 @@
-/// The distinct pages of an open: a bit for each of the app's first 256 pages, a list of the others, few as a rule.
-struct PageSet: Sendable {
-  private static let listMax = 32
-
+/// The distinct pages of an open: a bit for each of the app's first 256 pages; the others are in the visitor's `LargePageSets`.
+/// Without references, so that opens are copied as they are.
+struct PageSet: Sendable, BitwiseCopyable {
   private var bits0: UInt64 = 0
   private var bits1: UInt64 = 0
   private var bits2: UInt64 = 0
   private var bits3: UInt64 = 0
-  private var list: [UInt32] = []
-  private var rest: Set<UInt32> = []
+  /// Where the others are; -1: there are none.
+  fileprivate var large: Int32 = -1
 
-  /// Code 0, a visit without a page, is no page.
-  var count: Int {
-    (bits0 & ~1).nonzeroBitCount + bits1.nonzeroBitCount + bits2.nonzeroBitCount
-      + bits3.nonzeroBitCount + list.count + rest.count
-  }
+  init() {}
 
   @inline(__always)
-  mutating func insert(_ page: Int) {
+  mutating func insert(_ page: Int, _ rest: inout LargePageSets) {
     let bit: UInt64 = 1 << UInt64(page & 63)
     switch page >> 6 {
     case 0: bits0 |= bit
     case 1: bits1 |= bit
     case 2: bits2 |= bit
     case 3: bits3 |= bit
-    default: insertRest(UInt32(page))
+    default: rest.insert(UInt32(page), &self)
     }
   }
 
-  private mutating func insertRest(_ page: UInt32) {
-    if list.contains(page) { return }
-    if list.count < Self.listMax { list.append(page) } else { rest.insert(page) }
+  /// How many they are; the set is done with. Code 0, a visit without a page, is no page.
+  @inline(__always)
+  mutating func finish(_ rest: inout LargePageSets) -> Int {
+    let count =
+      (bits0 & ~1).nonzeroBitCount + bits1.nonzeroBitCount + bits2.nonzeroBitCount
+      + bits3.nonzeroBitCount
+    return large < 0 ? count : count + rest.finish(&self)
+  }
+}
+
+/// The pages of a visitor's opens beyond the app's first 256.
+struct LargePageSets {
+  private var sets: [Set<UInt32>] = []
+  private var free: [Int32] = []
+
+  fileprivate mutating func insert(_ page: UInt32, _ set: inout PageSet) {
+    if set.large < 0 {
+      if let reused = free.popLast() {
+        set.large = reused
+      } else {
+        set.large = Int32(sets.count)
+        sets.append([])
+      }
+    }
+    sets[Int(set.large)].insert(page)
+  }
+
+  fileprivate mutating func finish(_ set: inout PageSet) -> Int {
+    let place = Int(set.large)
+    let count = sets[place].count
+    sets[place].removeAll(keepingCapacity: true)
+    free.append(set.large)
+    set.large = -1
+    return count
   }
 }

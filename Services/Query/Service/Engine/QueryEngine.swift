@@ -8,11 +8,16 @@ import Synchronization
 package final class QueryEngine: Sendable {
   let store: Store
   let cache: DayCache
+  let trendTotals = TrendTotals()
   private let state: Mutex<State>
   private let queries = Atomic<Int>(0)
+  /// Changes of history that are no record of the log.
+  let historyVersion = Atomic<Int>(0)
   /// Held while rows become visible, so that a snapshot has all rows before its offset and no others.
   private let position: Mutex<AppliedPosition>
   let retired = Mutex<[RetiredSegment]>([])
+  /// Erased users whose rows are gone but may still lie in the file's free space.
+  let scrubs = Mutex(ScrubState())
   /// One merge at a time.
   let merging = Mutex(())
 
@@ -41,12 +46,19 @@ package final class QueryEngine: Sendable {
     }
     state = Mutex(State(apps: Dictionary(uniqueKeysWithValues: restored.0.map { ($0.appID, $0) })))
     position = Mutex(restored.1)
+    // Nothing is answered of users who are to be erased.
+    if waitingErasures > 0 { try mergeIfDue(rows: .max) }
   }
 
   /// The tables of the engine, numbered from `first` on.
   package static func migrations(from first: Int) -> [Migration] { Schema.migrations(from: first) }
 
-  /// How many numbers they take.
+  /// Those that are numbered behind `Directory.laterMigrations`.
+  package static func laterMigrations(from first: Int) -> [Migration] {
+    Schema.laterMigrations(from: first)
+  }
+
+  /// How many numbers `migrations` take.
   package static let migrationCount = Schema.migrationCount
 
   // MARK: Apps
@@ -89,6 +101,31 @@ package final class QueryEngine: Sendable {
     }
     let times = try history?.firstActiveTimes(exclusion, from: connection)
     app.tables.withLock { $0.define(definition, times: times) }
+  }
+
+  /// Takes the erasure of a user inside the transaction that applies the log. From its commit on the user's open_id is not known
+  /// any more; rows and what only they used go with the next merge. Cost: looks at every user of the app.
+  ///
+  /// - Parameter matches: whether an open_id is the user's.
+  package func erase(
+    _ appID: String, in connection: StoreConnection,
+    where matches: (UnsafeRawBufferPointer) -> Bool
+  ) throws {
+    guard let app = app(appID) else { return }
+    // Only this thread changes dictionaries' look-ups: the copy shares their memory.
+    let users = app.tables.withLock { $0[.users] }
+    let codes = users.codes(where: matches)
+    guard !codes.isEmpty else { return }
+    let left = try app.tables.withLock { tables in
+      try EngineFile.storeNewEntries(app.id, &tables, in: connection)
+      tables.pendingErasures += codes
+      var left = tables[.users]
+      left.hide(codes)
+      return left
+    }
+    try EngineFile.rewriteEntries(app.id, .users, codes, of: left, in: connection)
+    try EngineFile.insertErasures(app.id, codes, in: connection)
+    CrashPoint.reached("erase.written")
   }
 
   // MARK: Snapshots

@@ -19,7 +19,8 @@ struct SceneExclusion: Sendable, Equatable {
     return index < scenes.count && scenes[index] == scene
   }
 
-  private static let column: Int = {
+  /// The scene's place in `ContextColumns`.
+  static let column: Int = {
     guard let position = ContextColumns.position(.scene) else {
       preconditionFailure("the scene is in no column")
     }
@@ -27,11 +28,19 @@ struct SceneExclusion: Sendable, Equatable {
   }()
 
   /// The flags of rows with the scene's part set anew. Cost: a search per context, a look-up per row.
-  func flags(_ flags: [UInt8], _ context: [UInt32], _ contextWords: [UInt32]) -> [UInt8] {
-    let excluded = stride(from: Self.column, to: contextWords.count, by: ContextColumns.count)
-      .map { holds(contextWords[$0]) ? RowFlags.excludedScene : 0 }
-    return flags.indices.map { row in
-      flags[row] & ~RowFlags.excludedScene | excluded[Int(context[row])]
+  func flags(_ flags: [UInt8], _ context: [UInt32], _ contexts: ContextSet) -> [UInt8] {
+    let scenes = stride(from: Self.column, to: contexts.words.count, by: ContextColumns.count)
+      .map { contexts.words[$0] }
+    return self.flags(flags, context, scenes: scenes)
+  }
+
+  /// - Parameter scenes: of each context.
+  func flags(_ flags: [UInt8], _ context: [UInt32], scenes: [UInt32]) -> [UInt8] {
+    let excluded = scenes.map { holds($0) ? RowFlags.excludedScene : 0 }
+    return excluded.withUnsafeBufferPointer { excluded in
+      flags.indices.map { row in
+        flags[row] & ~RowFlags.excludedScene | excluded[Int(context[row])]
+      }
     }
   }
 
@@ -55,7 +64,7 @@ extension DayColumns {
   /// Makes the flags those of an exclusion.
   mutating func apply(_ exclusion: SceneExclusion) {
     guard self.exclusion != exclusion else { return }
-    flags = exclusion.flags(flags, context, contextWords)
+    flags = exclusion.flags(flags, context, scenes: contexts.column(SceneExclusion.column))
     self.exclusion = exclusion
   }
 }

@@ -23,7 +23,8 @@ final class SourceColumn: Sendable {
   private let app: AppState
   private let sources: AppSources
   private static let fields: [ContextField] = [.scene, .campaignSource, .campaignMedium, .qrID]
-  private static let columns = fields.map { field -> Int in
+  /// Of contexts: all that may decide a value.
+  static let columns = fields.map { field -> Int in
     guard let position = ContextColumns.position(field) else {
       preconditionFailure("\(field.name) is in no column")
     }
@@ -50,25 +51,19 @@ final class SourceColumn: Sendable {
     }
   }
 
-  private func starts(_ day: DayColumns) -> StrideTo<Int> {
-    stride(from: 0, to: day.contextWords.count, by: ContextColumns.count)
-  }
-
   private func sourceKeys(_ day: DayColumns) -> [FieldValue?] {
-    starts(day).map { start in
-      let scene = day.contextWords[start + Self.columns[0]]
-      return scene == 0 ? nil : .integer(Int64(sources.scenes.sourceKey(Int(scene))))
+    day.contextColumn(Self.columns[0]).map { scene in
+      scene == 0 ? nil : .integer(Int64(sources.scenes.sourceKey(Int(scene))))
     }
   }
 
   /// Each combination is decided once; without groups of the app's own, the scene decides alone.
   private func channels(_ day: DayColumns) -> [FieldValue?] {
-    let textColumns = sources.groups.isEmpty ? [] : Self.columns[1...]
+    let scenes = day.contextColumn(Self.columns[0])
+    let texts = (sources.groups.isEmpty ? [] : Self.columns[1...]).map { day.contextColumn($0) }
     var known: [Words: FieldValue] = [:]
-    return starts(day).map { start in
-      let words = Words(
-        scene: day.contextWords[start + Self.columns[0]],
-        texts: textColumns.map { day.contextWords[start + $0] })
+    return scenes.indices.map { number in
+      let words = Words(scene: scenes[number], texts: texts.map { $0[number] })
       if let value = known[words] { return value }
       let value = FieldValue.text(sources.channel(of: input(words)))
       known[words] = value

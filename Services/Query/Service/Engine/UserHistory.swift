@@ -29,7 +29,7 @@ struct UserHistory {
       try EventSelector(choice, asked: asked, traffic: traffic, in: source.snapshot)
     }) { selector in
       let columns = try source.load(day)
-      return columns.users(of: selector.select(columns).rows)
+      return columns.users(of: try selector.select(columns, source).rows)
     }
   }
 
@@ -84,10 +84,10 @@ extension AppSnapshot {
     if numbers.isEmpty { return users }
     let bounds = numbers.map { calendar.range(ofDays: unit.days($0)) }
     let ends = bounds.map(\.upperBound)
-    let first = times.first(userCount: userCount, classes: traffic.classes)
-    for (user, time) in first.enumerated()
-    where time != UserTimes.never && time >= bounds[0].lowerBound && time < ends[ends.count - 1] {
-      users[ends.partitioningIndex { $0 > time }].append(UInt32(user))
+    let begin = bounds[0].lowerBound
+    let last = ends[ends.count - 1]
+    times.view(traffic.classes).forEach { user, time in
+      if time >= begin, time < last { users[ends.partitioningIndex { $0 > time }].append(user) }
     }
     return users
   }

@@ -12,6 +12,8 @@ final class ValueNumbers: Sendable {
 
   let source: FieldSource
   let sources: AppSources
+  /// Of a dictionary: one more than its highest code, as far as the snapshot knows it.
+  let codeCount: Int
   private let app: AppState
   private let asked: String
   private let state = Mutex(State())
@@ -21,6 +23,14 @@ final class ValueNumbers: Sendable {
     sources = snapshot.definition.sources
     app = snapshot.app
     self.asked = asked
+    let kind: DictionaryKind? =
+      switch source {
+      case .event: .events
+      case .page: .pages
+      case .user: .users
+      case .releaseChannel, .context, .source, .fields: nil
+      }
+    codeCount = snapshot.app.tables.withLock { tables in kind.map { tables[$0].count } ?? 0 }
   }
 
   var count: Int { state.withLock { $0.keys.count } }
@@ -100,57 +110,84 @@ final class ValueReader {
   /// The numbers of these rows' values.
   func read(_ rows: [UInt32], _ day: DayColumns) -> [Int32] {
     switch numbers.source {
-    case .event: rows.map { number(code: Int(day.event[Int($0)])) }
-    case .page: rows.map { number(code: Int(day.page[Int($0)])) }
+    case .event:
+      day.event.withUnsafeBufferPointer { events in
+        read(rows, codes: numbers.codeCount, { Int(events[$0]) }, text)
+      }
+    case .page:
+      day.page.withUnsafeBufferPointer { pages in
+        read(rows, codes: numbers.codeCount, { Int(pages[$0]) }, text)
+      }
     case .user: users(rows, day)
     case .releaseChannel:
-      rows.map { number(code: Int(RowFlags(rawValue: day.flags[Int($0)]).traffic.channel)) }
-    case .context(let position, let type): contexts(rows, day, position, type)
+      read(rows, codes: 8, { Int(RowFlags(rawValue: day.flags[$0]).traffic.channel) }, text)
+    case .context(let position, let type):
+      contexts(rows, day, position, type == .text ? text : integer)
     case .source(let column): sources(rows, day, column)
     case .fields(let codes): fields(rows, day, codes)
     }
   }
 
   /// Code 0 is a missing value.
+  private func text(_ code: Int) -> Int32 {
+    numbers.number(code == 0 ? .missing : BreakdownKey(kind: .text, bits: UInt64(code)))
+  }
+
+  private func integer(_ word: Int) -> Int32 {
+    numbers.number(word == 0 ? .missing : BreakdownKey(kind: .integer, bits: UInt64(word)))
+  }
+
+  /// By code of each row: a look-up in a table; what is not in it yet is asked for.
+  ///
+  /// - Parameter codes: one more than the highest code.
   @inline(__always)
-  private func number(code: Int) -> Int32 {
-    if code < byCode.count, byCode[code] >= 0 { return byCode[code] }
-    return learn(code) {
-      numbers.number(code == 0 ? .missing : BreakdownKey(kind: .text, bits: UInt64(code)))
+  private func read(
+    _ rows: [UInt32], codes: Int, _ code: (Int) -> Int, _ learn: (Int) -> Int32
+  ) -> [Int32] {
+    // Taken out, so that it is a buffer of its own in the loop.
+    var table = byCode
+    byCode = []
+    if table.count < codes { table += repeatElement(-1, count: codes - table.count) }
+    let result = [Int32](unsafeUninitializedCapacity: rows.count) { result, count in
+      count = rows.count
+      table.withUnsafeMutableBufferPointer { table in
+        rows.withUnsafeBufferPointer { rows in
+          for index in 0..<rows.count {
+            let code = code(Int(rows[index]))
+            if table[code] < 0 { table[code] = learn(code) }
+            result[index] = table[code]
+          }
+        }
+      }
     }
-  }
-
-  private func learn(_ code: Int, _ number: () -> Int32) -> Int32 {
-    if code >= byCode.count {
-      byCode += Array(repeating: -1, count: max(code + 1, byCode.count * 2) - byCode.count)
-    }
-    byCode[code] = number()
-    return byCode[code]
-  }
-
-  private func number(_ key: BreakdownKey) -> Int32 {
-    if let known = byKey[key] { return known }
-    let number = numbers.number(key)
-    byKey[key] = number
-    return number
+    byCode = table
+    return result
   }
 
   private func users(_ rows: [UInt32], _ day: DayColumns) -> [Int32] {
     var position = 0
-    return rows.map { row in
-      while day.userEnds[position] <= row { position += 1 }
-      return number(code: Int(day.users[position]))
+    let code = { (row: Int) -> Int in
+      while day.userEnds[position] <= UInt32(row) { position += 1 }
+      return Int(day.users[position])
     }
+    return read(rows, codes: numbers.codeCount, code, text)
   }
 
+  /// Numbers beyond it are looked up in a dictionary.
+  private static let wordsMax: UInt32 = 1 << 24
+
   private func contexts(
-    _ rows: [UInt32], _ day: DayColumns, _ position: Int, _ type: FieldType
+    _ rows: [UInt32], _ day: DayColumns, _ position: Int, _ learn: (Int) -> Int32
   ) -> [Int32] {
     let column = day.contextColumn(position)
-    return rows.map { row in
-      let word = Int(column[Int(day.context[Int(row)])])
-      if type == .text { return number(code: word) }
-      return number(word == 0 ? .missing : BreakdownKey(kind: .integer, bits: UInt64(word)))
+    let highest = column.max() ?? 0
+    guard highest < Self.wordsMax else {
+      return rows.map { learn(Int(column[Int(day.context[Int($0)])])) }
+    }
+    return day.context.withUnsafeBufferPointer { contexts in
+      column.withUnsafeBufferPointer { column in
+        read(rows, codes: Int(highest) + 1, { Int(column[Int(contexts[$0])]) }, learn)
+      }
     }
   }
 
@@ -161,16 +198,17 @@ final class ValueReader {
       let perContext = column.values(day).map { numbers.number($0) }
       return rows.map { perContext[Int(day.context[Int($0)])] }
     }
-    let scenes = day.contextColumn(Self.sceneColumn)
-    return rows.map { row in
-      let scene = Int(scenes[Int(day.context[Int(row)])])
-      if scene < byCode.count, byCode[scene] >= 0 { return byCode[scene] }
-      let value: FieldValue? =
-        scene == 0 ? nil : .integer(Int64(numbers.sources.scenes.sourceKey(scene)))
-      // Scenes are small numbers; one that is not is not remembered.
-      guard scene < 1 << 16 else { return numbers.number(value) }
-      return learn(scene) { numbers.number(value) }
+    return contexts(rows, day, Self.sceneColumn) { scene in
+      numbers.number(
+        scene == 0 ? nil : FieldValue.integer(Int64(numbers.sources.scenes.sourceKey(scene))))
     }
+  }
+
+  private func number(_ key: BreakdownKey) -> Int32 {
+    if let known = byKey[key] { return known }
+    let number = numbers.number(key)
+    byKey[key] = number
+    return number
   }
 
   private func fields(

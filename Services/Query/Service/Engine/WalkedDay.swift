@@ -9,7 +9,6 @@ struct WalkedDay {
   /// Days before and behind the range that was asked for are walked for the opens that reach into or out of it.
   let place: Place
   let columns: DayPointers
-  private let contextWords: UnsafePointer<UInt32>
 
   enum Place: Sendable { case before, inRange, behind }
 
@@ -23,35 +22,40 @@ struct WalkedDay {
   /// Code of the page, 0: none.
   @inline(__always) func page(_ row: Int) -> Int { Int(columns.page[row]) }
   @inline(__always) func context(_ row: Int) -> Int { Int(columns.context[row]) }
-  /// A word of the row's context, by the position of its column.
-  @inline(__always) func contextWord(_ row: Int, _ column: Int) -> Int {
-    Int(contextWords[context(row) * ContextColumns.count + column])
-  }
   @inline(__always) func isPassive(_ row: Int) -> Bool { columns.flags[row] & 1 != 0 }
 
-  static let launch = Int(BuiltInEvent.launch.rawValue)
-  static let foreground = Int(BuiltInEvent.foreground.rawValue)
-  static let background = Int(BuiltInEvent.background.rawValue)
-  static let pageView = Int(BuiltInEvent.pageView.rawValue)
-  static let pageLeave = Int(BuiltInEvent.pageLeave.rawValue)
-  static let share = Int(BuiltInEvent.share.rawValue)
+  // Written out: whatever is worked out at the first use is asked for at every use whether it has been.
+  static let launch = 1
+  static let foreground = 2
+  static let background = 3
+  static let pageView = 4
+  static let pageLeave = 5
+  static let share = 6
+
+  static func assertCodes() {
+    let codes = [launch, foreground, background, pageView, pageLeave, share]
+    let events: [BuiltInEvent] = [.launch, .foreground, .background, .pageView, .pageLeave, .share]
+    precondition(codes == events.map { Int($0.rawValue) }, "a built-in event's code is its raw value")
+  }
 }
 
 extension WalkedDay {
+  /// Stands before the first day.
+  static var none: WalkedDay {
+    WalkedDay(number: 0, begin: 0, end: 0, place: .before, columns: .none)
+  }
+
   /// Calls `body` with the day's columns; not where it has no events.
   ///
   /// - Parameter end: when the next day begins, ms since 1970.
   static func of(
     _ day: DayColumns, end: Int64, _ place: Place, _ body: (WalkedDay) -> Void
   ) {
+    guard day.count > 0 else { return }
     day.withPointers { columns in
-      day.contextWords.withUnsafeBufferPointer { words in
-        guard let words = words.baseAddress else { return }
-        body(
-          WalkedDay(
-            number: day.day, begin: day.beginMilliseconds, end: end, place: place,
-            columns: columns, contextWords: words))
-      }
+      body(
+        WalkedDay(
+          number: day.day, begin: day.beginMilliseconds, end: end, place: place, columns: columns))
     }
   }
 }

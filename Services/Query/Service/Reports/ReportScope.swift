@@ -11,9 +11,11 @@ struct ReportScope {
   /// - Parameters:
   ///   - fields: fields of events that the report reads beside the filter's.
   ///   - snapshot: another report's, where several are one answer.
+  ///   - columns, contexts: what it reads of rows and contexts where there is no filter; with one, everything.
   init(
     _ appID: String, _ engine: QueryEngine, filter: FilterTree?, traffic: TrafficChoice,
-    control: QueryControl, snapshot: AppSnapshot? = nil,
+    control: QueryControl, snapshot: AppSnapshot? = nil, columns: RowColumns = .all,
+    contexts: Set<Int>? = [],
     fields: (AppSnapshot) throws -> Set<UInt32> = { _ in [] }
   ) throws {
     let snapshot = try snapshot ?? engine.snapshot(appID)
@@ -24,7 +26,9 @@ struct ReportScope {
     self.filter = program
     let needed = try fields(snapshot).union(program?.fieldCodes ?? [])
     source = try DaySource(
-      snapshot, engine: engine, fields: needed.union([FieldKey.stayCode]), control: control)
+      snapshot, engine: engine, fields: needed.union([FieldKey.stayCode]),
+      columns: program == nil ? columns : .all, contexts: program == nil ? contexts : nil,
+      control: control)
   }
 
   var maskBytesPerRow: Int { filter == nil ? 0 : 1 }

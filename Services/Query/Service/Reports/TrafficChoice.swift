@@ -97,6 +97,6 @@ package struct AnswerInfo: Sendable, Equatable {
     timeZone = snapshot.calendar.identifier
     eventsRead = tally.read
     excluded = tally.excluded
-    self.isComplete = isComplete
+    self.isComplete = isComplete && snapshot.coverage.isWhole
   }
 }

@@ -166,9 +166,9 @@ private struct EventAnalysisRun {
     snapshot = try engine.snapshot(query.appID)
     plan = try EventPlan(query, in: snapshot)
     groups = try Self.groups(query.groupBy, in: snapshot)
-    var fields = try plan.fieldCodes(snapshot, query)
-    for field in groups?.fields ?? [] { fields.formUnion(field.source.fieldCodes) }
-    source = try DaySource(snapshot, engine: engine, fields: fields, control: control)
+    var needs = try plan.needs(snapshot)
+    for field in groups?.fields ?? [] { needs.add(field.source) }
+    source = try DaySource(snapshot, engine: engine, needs: needs, control: control)
   }
 
   private static func groups(

@@ -33,6 +33,11 @@ struct EventPlan {
     for (index, asked) in query.series.enumerated() {
       try add(asked, index, names[index], snapshot)
     }
+    // Filters are checked under the names that the question gives them.
+    for measure in measures {
+      _ = try EventSelector(
+        measure.choice, asked: measure.asked, filters: filters, traffic: query.traffic, in: snapshot)
+    }
   }
 
   static func names(_ query: EventAnalysisQuery) -> [String] {
@@ -86,17 +91,15 @@ struct EventPlan {
     return measures.count - 1
   }
 
-  /// Columns that a scan must read.
-  func fieldCodes(_ snapshot: AppSnapshot, _ query: EventAnalysisQuery) throws -> Set<UInt32> {
-    var codes: Set<UInt32> = []
+  /// What a scan must read.
+  func needs(_ snapshot: AppSnapshot) throws(QueryError) -> ColumnNeeds {
+    var needs = ColumnNeeds()
     for measure in measures {
-      let selector = try EventSelector(
-        measure.choice, asked: measure.asked, filters: filters, drivers: measure.drivers,
-        required: measure.required, traffic: query.traffic, in: snapshot)
-      codes.formUnion(selector.fieldCodes)
-      for field in measure.fields { codes.formUnion(field.values.source.fieldCodes) }
+      try needs.add(measure.choice, in: snapshot)
+      for field in measure.fields { needs.add(field.values.source) }
     }
-    return codes
+    for filter in filters { try needs.add(filter.tree, in: snapshot) }
+    return needs
   }
 
   // MARK: Rules

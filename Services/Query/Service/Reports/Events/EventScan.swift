@@ -11,6 +11,13 @@ struct EventMeasure {
   var fields: [(values: FieldValues, needs: FieldNeeds)] = []
 }
 
+extension EventMeasure {
+  /// Every event, and no field of it.
+  var isOfAll: Bool {
+    choice == EventChoice() && drivers.isEmpty && required == nil && fields.isEmpty
+  }
+}
+
 /// What a scan counted of one measure: by period and slot.
 struct EventCells {
   var events: [UInt64]
@@ -44,6 +51,11 @@ struct EventScan {
   let slots: EventSlots
   let traffic: TrafficChoice
   let control: QueryControl
+
+  /// Whether every event is asked for, and nothing of it but that it happened.
+  var isOfFacts: Bool {
+    groups == nil && filters.isEmpty && measures.count == 1 && measures[0].isOfAll
+  }
 
   struct Result {
     /// Slots that are in use.

@@ -56,10 +56,13 @@ final class EventWorker: @unchecked Sendable {
       measures: scan.measures.map { Counts(fields: $0.fields.map { _ in [] }) })
     var periodUsers: [[UserSet]] = scan.measures.map { _ in [] }
     for number in stretch.days {
+      if try countFacts(number, stretch, &part, &periodUsers[0]) { continue }
       let day = try scan.source.load(number)
       let cells = CellOfTime(
         day, end: scan.source.begin(of: number + 1), Array(scan.periods[stretch.periods]))
-      let selections = selectors.map { $0.select(day, explains: selectors.count > 1) }
+      let selections = try selectors.map {
+        try $0.select(day, scan.source, explains: selectors.count > 1)
+      }
       part.tally.merge(tally(selections, day))
       for (index, selection) in selections.enumerated() {
         try count(
@@ -115,6 +118,36 @@ final class EventWorker: @unchecked Sendable {
   }
 
   // MARK: One day
+
+  /// Every event of a whole day: what is known of the day says it, unless some event that counts is passive.
+  private func countFacts(
+    _ number: Int32, _ stretch: EventScan.Stretch, _ part: inout Part,
+    _ periodUsers: inout [UserSet]
+  ) throws -> Bool {
+    guard scan.isOfFacts, stretch.periods.count == 1,
+      scan.periods[stretch.periods.lowerBound].holds(number, of: scan.source)
+    else { return false }
+    let facts = try scan.source.facts(number)
+    let events = scan.traffic.eventsByActivity(facts.flagCounts)
+    guard events.passive == 0 else { return false }
+    part.tally.add(flagCounts: facts.flagCounts, scan.traffic)
+    guard events.active > 0 else { return true }
+    part.slotCount = 1
+    part.measures[0].grow(1)
+    part.measures[0].events[0] += UInt64(events.active)
+    guard scan.measures[0].countsUsers else { return true }
+    let users = facts.active(scan.traffic.classes)
+    grow(&allUsers[0], 1)
+    for user in users { _ = allUsers[0][0].insert(user) }
+    if stretch.days.count == 1 {
+      part.measures[0].users[0] = UInt32(users.count)
+    } else {
+      grow(&periodUsers, 1)
+      for user in users { _ = periodUsers[0].insert(user) }
+    }
+    try charge([])
+    return true
+  }
 
   private func count(
     _ rows: [UInt32], _ day: DayColumns, _ cells: CellOfTime, _ index: Int,
@@ -274,5 +307,29 @@ struct CellOfTime {
       let period = byMinute[Int(day.time[Int(rows[index])]) / 60_000]
       slots[index] = period < 0 ? -1 : slots[index] * Int32(width) + period
     }
+  }
+}
+
+extension Period {
+  /// Whether it holds all of a day.
+  fileprivate func holds(_ day: Int32, of source: DaySource) -> Bool {
+    milliseconds.lowerBound <= source.begin(of: day)
+      && source.begin(of: day + 1) <= milliseconds.upperBound
+  }
+}
+
+extension TrafficChoice {
+  /// Events that count, by whether they make their user active.
+  fileprivate func eventsByActivity(_ flagCounts: [Int]) -> (active: Int, passive: Int) {
+    let counted = countedByFlags
+    var events = (active: 0, passive: 0)
+    for flags in 0..<256 where counted[flags] && flagCounts[flags] > 0 {
+      if RowFlags(rawValue: UInt8(flags)).isPassive {
+        events.passive += flagCounts[flags]
+      } else {
+        events.active += flagCounts[flags]
+      }
+    }
+    return events
   }
 }

@@ -193,7 +193,7 @@ extension ProtoGetFunnelResponse: CSVReport {
     Self.rows("steps", nil, steps) + Self.rows("compare_steps", nil, compareSteps)
       + breakdown.flatMap { group in
         Self.rows(
-          group.other ? "other" : "breakdown", CSVCell(of: group.value),
+          group.other ? "other" : "breakdown", CSVCell(group.value),
           group.steps)
       }
   }
@@ -211,19 +211,6 @@ extension ProtoGetFunnelResponse: CSVReport {
         .number(step.meanFromFirstMs), .number(step.medianFromFirstMs),
         .number(step.p90FromFirstMs),
       ]
-    }
-  }
-}
-
-extension CSVCell {
-  /// nil: the value is missing.
-  fileprivate init?(of value: ProtoFieldValue) {
-    switch value.kind {
-    case .stringValue(let text): self = .text(text)
-    case .integerValue(let number): self = .integer(number)
-    case .doubleValue(let number): self = .number(number)
-    case .booleanValue(let flag): self = .boolean(flag)
-    case nil: return nil
     }
   }
 }

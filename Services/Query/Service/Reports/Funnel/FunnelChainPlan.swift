@@ -30,18 +30,18 @@ struct ExclusionMatcher {
   private let filters: [(exclusion: UInt32, program: FilterProgram)]
   let masks: [UInt32]
   let cuts: [UInt32]
-  let fieldCodes: Set<UInt32>
+  let reads: RowReads
 
   init(_ query: FunnelQuery, in snapshot: AppSnapshot) throws(QueryError) {
     var filters: [(exclusion: UInt32, program: FilterProgram)] = []
     var masks = EventCodes.table(in: snapshot)
-    var fields: Set<UInt32> = []
+    var reads = RowReads()
     for (index, exclusion) in query.exclusions.enumerated() {
       let asked = "exclusions[\(index)]"
       try EventCodes.check(exclusion.events, asked: "\(asked).events")
       if let tree = exclusion.filter {
         let filter = try FilterProgram(tree, in: snapshot, asked: "\(asked).filter")
-        fields.formUnion(filter.fieldCodes)
+        reads.add(filter.reads)
         filters.append((UInt32(index), filter))
       }
       for code in EventCodes.of(exclusion.events, in: snapshot) {
@@ -54,7 +54,7 @@ struct ExclusionMatcher {
     cuts = query.exclusions.map { exclusion in
       (exclusion.steps ?? 0..<last).reduce(0) { $0 | 1 << UInt32($1) }
     }
-    fieldCodes = fields
+    self.reads = reads
   }
 
   func filters(_ day: DayColumns) -> [(exclusion: UInt32, mask: [UInt8])] {
@@ -66,7 +66,7 @@ struct ExclusionMatcher {
 final class HeldValues {
   private let fields: [Breakdown]
   private var numbers: [[Int32]: Int32] = [:]
-  let fieldCodes: Set<UInt32>
+  var reads: RowReads { fields.reduce(into: RowReads()) { $0.add($1.reads) } }
 
   init(_ names: [String], in snapshot: AppSnapshot) throws(QueryError) {
     var fields: [Breakdown] = []
@@ -74,7 +74,6 @@ final class HeldValues {
       fields.append(try Breakdown(name, in: snapshot, asked: "hold_constant[\(index)]"))
     }
     self.fields = fields
-    fieldCodes = fields.reduce(into: []) { $0.formUnion($1.fieldCodes) }
   }
 
   /// By row. A missing value is a value of its own.
@@ -114,6 +113,10 @@ struct ShareColumns: Sendable {
     return position
   }()
 
+  static func reads(field: UInt32?) -> RowReads {
+    RowReads(columns: .context, contexts: [contextPosition], fields: Set([field].compactMap { $0 }))
+  }
+
   static func fieldCode(in snapshot: AppSnapshot) -> UInt32? {
     snapshot.app.code(.fields, of: FieldKey(kind: .text, name: "share_id").text)
   }
@@ -121,9 +124,8 @@ struct ShareColumns: Sendable {
   /// - Parameter field: of the field `share_id` of events, where any has one. It goes before the context's: that one is the
   ///   share by which the sender came.
   init(_ day: DayColumns, field: UInt32?) {
-    cameBy = day.context.map { context in
-      day.contextWords[Int(context) * ContextColumns.count + Self.contextPosition]
-    }
+    let shares = day.contextColumn(Self.contextPosition)
+    cameBy = day.context.map { shares[Int($0)] }
     var given = cameBy
     if let field, let column = day.fields[field] {
       for (row, value) in zip(column.rows, column.values) where value != 0 {

@@ -11,6 +11,29 @@ struct FunnelOutcomes: Sendable {
   /// Of each unit that came further than step 1: the times of its steps along the first chain that reaches furthest.
   private(set) var times: [Int64] = []
 
+  init() {}
+
+  /// Of consecutive users, those who reached any step.
+  ///
+  /// - Parameter times: by user, so many of them as `width`.
+  init(firstUser: UInt32, reached all: [UInt8], values allValues: [Int32], times allTimes: [Int64], width: Int) {
+    let count = all.count { $0 > 0 }
+    reached.reserveCapacity(count)
+    users.reserveCapacity(count)
+    values.reserveCapacity(count)
+    times.reserveCapacity(all.reduce(0) { $0 + ($1 > 1 ? Int($1) : 0) })
+    allTimes.withUnsafeBufferPointer { allTimes in
+      for (index, furthest) in all.enumerated() where furthest > 0 {
+        reached.append(furthest)
+        users.append(firstUser + UInt32(index))
+        values.append(allValues[index])
+        if furthest == 1 { continue }
+        let first = index * width
+        for step in first..<first + Int(furthest) { times.append(allTimes[step]) }
+      }
+    }
+  }
+
   var count: Int { reached.count }
 
   var byteCount: Int { reached.count * 9 + times.count * 8 }

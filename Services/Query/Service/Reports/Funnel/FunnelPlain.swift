@@ -1,6 +1,7 @@
 /// The plain funnel: steps in order, each user once, nothing cut.
 ///
-/// Of a user, `latest[k]` is the latest time of a step 1 whose chain has reached step k + 1. The latest is enough: whatever
+/// Of a user, `latest[k]` is the latest time of a step 1 whose chain has reached step k; `latest[0]` the time of the event
+/// itself, so that step 1 is no special case. The latest is enough: whatever
 /// an older chain can still reach within its window, it can reach too. One flat loop finds the rows whose event does a step
 /// (nested loops over users would be mispredicted at each end); only these are looked at closer.
 ///
@@ -14,31 +15,35 @@ struct PlainFunnelState: FunnelState {
     let value: Int32
   }
 
+  private static let noHit = Hit(time: 0, user: 0, steps: 0, value: 0)
+
   private var users: Range<UInt32> = 0..<0
-  /// By user and step; once finished, the times of the first chain.
+  /// By user, `stepCount + 1` times each.
   private var latest: [Int64] = []
   /// By user: the furthest step so far, from 1; 0: none.
   private var reached: [UInt8] = []
   /// By user: when it was reached.
   private var end: [Int64] = []
+  /// The first `hitCount` of them.
   private var hits: [Hit] = []
+  private var hitCount = 0
   private var rows: [UInt32] = []
   private(set) var flagCounts = [Int](repeating: 0, count: 256)
 
   init(_ plan: FunnelPlan) {}
 
   var byteCount: Int {
-    latest.count * 8 + reached.count * 9 + hits.capacity * MemoryLayout<Hit>.stride + rows.count * 4
+    latest.count * 8 + reached.count * 9 + hits.count * MemoryLayout<Hit>.stride + rows.count * 4
   }
 
   static func byteCount(of part: FunnelOutcomes) -> Int { part.byteCount }
 
   mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan) {
     self.users = users
-    Self.fill(&latest, users.count * plan.stepCount, FunnelPlan.never)
+    Self.fill(&latest, users.count * (plan.stepCount + 1), FunnelPlan.never)
     Self.fill(&reached, users.count, 0)
     Self.fill(&end, users.count, 0)
-    hits.removeAll(keepingCapacity: true)
+    hitCount = 0
     for flags in 0..<256 { flagCounts[flags] = 0 }
   }
 
@@ -51,6 +56,8 @@ struct PlainFunnelState: FunnelState {
     }
   }
 
+  // MARK: Days
+
   mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan) {
     let positions = day.day.positions(of: users)
     guard let firstPosition = positions.first, let lastPosition = positions.last else { return }
@@ -59,96 +66,152 @@ struct PlainFunnelState: FunnelState {
     day.day.withPointers { pointers in
       if plan.countsFlags, day.isInRange { pointers.countFlags(range, into: &flagCounts) }
       let found = pointers.rows(range, wanted: plan.isWanted, into: &rows)
+      makeRoom(hitCount + found)
       walk(found, firstPosition, pointers, day, plan)
     }
+  }
+
+  private mutating func makeRoom(_ count: Int) {
+    guard hits.count < count else { return }
+    hits += repeatElement(Self.noHit, count: max(count, hits.count * 3 / 2) - hits.count)
   }
 
   /// Takes the rows found, in order.
   private mutating func walk(
     _ found: Int, _ firstPosition: Int, _ day: DayPointers, _ prepared: FunnelDay, _ plan: FunnelPlan
   ) {
-    // Moved into local variables: the loop holds pointers to some while it appends to others.
+    let isSimple = prepared.stepFilters.isEmpty && prepared.scope == nil && prepared.isInRange
+    let labels = prepared.labels
+    let (base, begin) = (users.lowerBound, prepared.day.beginMilliseconds)
+    let rows = self.rows
+    let before = hitCount
+    // Moved out and back: the loop writes to it while it holds pointers to the rest.
     var hits = self.hits
     self.hits = []
-    let base = users.lowerBound
-    let begin = prepared.day.beginMilliseconds
-    let window = plan.windowMilliseconds
-    let stepCount = plan.stepCount
-    let isSimple = prepared.stepFilters.isEmpty && prepared.scope == nil && prepared.isInRange
-    var position = firstPosition
-    var userEnd = Int(day.userEnds[position])
-    rows.withUnsafeBufferPointer { rows in
-      latest.withUnsafeMutableBufferPointer { latest in
-        reached.withUnsafeMutableBufferPointer { reached in
-          end.withUnsafeMutableBufferPointer { end in
-            for index in 0..<found {
-              let row = Int(rows[index])
-              while row >= userEnd {
-                position &+= 1
-                userEnd = Int(day.userEnds[position])
-              }
-              let user = Int(day.users[position] &- base)
-              if plan.counted[Int(day.flags[row])] == 0 || Int(reached[user]) == stepCount {
-                continue
-              }
-              var steps = plan.stepMasks[Int(day.event[row])]
-              if !isSimple { steps = prepared.steps(steps, row) }
-              let time = begin &+ Int64(day.time[row])
-              let first = user &* stepCount
-              var rest = steps
-              var isChanged = false
-              // Higher steps first: one event does one step of a chain.
-              while rest != 0 {
-                let step = 31 &- rest.leadingZeroBitCount
-                rest &= ~(1 &<< UInt32(truncatingIfNeeded: step))
-                let start = step == 0 ? time : latest[first &+ step &- 1]
-                if time &- start > window || latest[first &+ step] == start { continue }
-                latest[first &+ step] = start
-                isChanged = true
-                if step == Int(reached[user]) {
-                  reached[user] &+= 1
-                  end[user] = time
+    defer { self.hits = hits }
+    hitCount = rows.withUnsafeBufferPointer { rows in
+      plan.counted.withUnsafeBufferPointer { counted in
+        plan.stepMasks.withUnsafeBufferPointer { masks in
+          hits.withUnsafeMutableBufferPointer { hits in
+            pointers { state in
+              var hitCount = before
+              var position = firstPosition
+              var userEnd = Int(day.userEnds[position])
+              for index in 0..<found {
+                let row = Int(rows[index])
+                while row >= userEnd {
+                  position &+= 1
+                  userEnd = Int(day.userEnds[position])
+                }
+                var steps = masks[Int(day.event[row])]
+                if !isSimple { steps = prepared.steps(steps, row) }
+                if counted[Int(day.flags[row])] == 0 || steps == 0 { continue }
+                let user = Int(day.users[position] &- base)
+                let time = begin &+ Int64(day.time[row])
+                if state.take(user, steps, time, plan) {
+                  let value =
+                    steps & 1 == 0 ? 0 : labels?.number(row, context: day.context[row]) ?? 0
+                  hits[hitCount] = Hit(
+                    time: time, user: UInt32(truncatingIfNeeded: user), steps: steps, value: value)
+                  hitCount &+= 1
                 }
               }
-              if isChanged {
-                let value =
-                  steps & 1 == 0 ? 0 : prepared.labels?.number(row, context: day.context[row]) ?? 0
-                hits.append(Hit(time: time, user: UInt32(user), steps: steps, value: value))
-              }
+              return hitCount
             }
           }
         }
       }
     }
-    self.hits = hits
   }
 
+  /// What is known of the users while rows are taken.
+  private struct Pointers {
+    let latest: UnsafeMutablePointer<Int64>
+    let reached: UnsafeMutablePointer<UInt8>
+    let end: UnsafeMutablePointer<Int64>
+
+    /// Returns whether the hit changes anything.
+    @inline(__always)
+    func take(_ user: Int, _ steps: UInt32, _ time: Int64, _ plan: FunnelPlan) -> Bool {
+      if Int(reached[user]) == plan.stepCount { return false }
+      let latest = latest + user &* (plan.stepCount &+ 1)
+      latest[0] = time
+      if steps & (steps &- 1) == 0 {
+        return step(user, steps.trailingZeroBitCount, time, latest, plan.windowMilliseconds)
+      }
+      var isChanged = false
+      var rest = steps
+      // Higher steps first: one event does one step of a chain.
+      while rest != 0 {
+        let step = 31 &- rest.leadingZeroBitCount
+        rest &= ~(1 &<< UInt32(truncatingIfNeeded: step))
+        if self.step(user, step, time, latest, plan.windowMilliseconds) { isChanged = true }
+      }
+      return isChanged
+    }
+
+    @inline(__always)
+    private func step(
+      _ user: Int, _ step: Int, _ time: Int64, _ latest: UnsafeMutablePointer<Int64>, _ window: Int64
+    ) -> Bool {
+      let start = latest[step]
+      if time &- start > window || latest[step &+ 1] == start { return false }
+      latest[step &+ 1] = start
+      if step == Int(reached[user]) {
+        reached[user] &+= 1
+        end[user] = time
+      }
+      return true
+    }
+  }
+
+  private mutating func pointers<Result>(_ body: (Pointers) -> Result) -> Result {
+    latest.withUnsafeMutableBufferPointer { latest in
+      reached.withUnsafeMutableBufferPointer { reached in
+        end.withUnsafeMutableBufferPointer { end in
+          guard let latest = latest.baseAddress, let reached = reached.baseAddress,
+            let end = end.baseAddress
+          else { preconditionFailure("a block without users") }
+          return body(Pointers(latest: latest, reached: reached, end: end))
+        }
+      }
+    }
+  }
+
+  // MARK: Chains
+
   /// Finds the first chain that reaches furthest. No chain reaches it before `end`, and every one whose window holds `end`
-  /// and that began before the one found does so at `end`: it did each step no later.
+  /// and that began before the one found does so at `end`: it did each step no later. Its times take the place of `latest`.
   mutating func finish(_ plan: FunnelPlan) -> FunnelOutcomes {
-    let stepCount = plan.stepCount
     var progress = [UInt8](repeating: 0, count: users.count)
     var values = [Int32](repeating: 0, count: users.count)
-    for hit in hits {
-      let user = Int(hit.user)
-      let done = Int(progress[user])
-      if done == 0 {
-        guard hit.steps & 1 != 0, end[user] - hit.time <= plan.windowMilliseconds else { continue }
-        values[user] = hit.value
-      } else {
-        guard done < Int(reached[user]), hit.steps & (1 << UInt32(done)) != 0 else { continue }
+    let width = plan.stepCount + 1
+    let (hits, hitCount) = (self.hits, self.hitCount)
+    hits.withUnsafeBufferPointer { hits in
+      progress.withUnsafeMutableBufferPointer { progress in
+        values.withUnsafeMutableBufferPointer { values in
+          pointers { state in
+            for index in 0..<hitCount {
+              let hit = hits[index]
+              let user = Int(hit.user)
+              let done = progress[user]
+              if done == 0 {
+                if hit.steps & 1 == 0 || state.end[user] &- hit.time > plan.windowMilliseconds {
+                  continue
+                }
+                values[user] = hit.value
+              } else if done >= state.reached[user] || hit.steps & (1 &<< UInt32(done)) == 0 {
+                continue
+              }
+              state.latest[user &* width &+ Int(done)] = hit.time
+              progress[user] = done &+ 1
+            }
+          }
+        }
       }
-      latest[user * stepCount + done] = hit.time
-      progress[user] += 1
     }
-    var outcomes = FunnelOutcomes()
-    for user in 0..<users.count where reached[user] > 0 {
-      precondition(progress[user] == reached[user], "a chain ends before the step that it reaches")
-      let first = user * stepCount
-      outcomes.append(
-        user: users.lowerBound + UInt32(user), value: values[user],
-        times: latest[first..<first + Int(reached[user])])
-    }
-    return outcomes
+    precondition(progress == reached, "a chain ends before the step that it reaches")
+    return FunnelOutcomes(
+      firstUser: users.lowerBound, reached: reached, values: values, times: latest, width: width)
   }
 }

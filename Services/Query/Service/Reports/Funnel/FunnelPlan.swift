@@ -1,5 +1,4 @@
 import Events
-import Synchronization
 
 /// What a funnel's threads share: the question as tables.
 struct FunnelPlan: Sendable {
@@ -78,19 +77,19 @@ struct StepMatcher {
   /// By code of an event; covers every event of the snapshot.
   let masks: [UInt32]
   let count: Int
-  let fieldCodes: Set<UInt32>
+  let reads: RowReads
 
   init(_ steps: [FunnelQuery.Step], in snapshot: AppSnapshot) throws(QueryError) {
     var filters: [(step: UInt32, program: FilterProgram)] = []
     var masks = EventCodes.table(in: snapshot)
-    var fields: Set<UInt32> = []
+    var reads = RowReads(columns: .event)
     for (index, step) in steps.enumerated() {
       let asked = "steps[\(index)]"
       try EventCodes.check(step.events, asked: "\(asked).events")
       try Self.check(label: step.label, asked: "\(asked).label")
       if let tree = step.filter {
         let filter = try FilterProgram(tree, in: snapshot, asked: "\(asked).filter")
-        fields.formUnion(filter.fieldCodes)
+        reads.add(filter.reads)
         filters.append((UInt32(index), filter))
       }
       for code in EventCodes.of(step.events, in: snapshot) { masks[code] |= 1 << UInt32(index) }
@@ -98,7 +97,7 @@ struct StepMatcher {
     self.filters = filters
     self.masks = masks
     count = steps.count
-    fieldCodes = fields
+    self.reads = reads
   }
 
   private static func check(label: String, asked: String) throws(QueryError) {
@@ -117,7 +116,7 @@ struct StepMatcher {
 enum EventCodes {
   /// Zeros, one for each event that a snapshot may hold.
   static func table(in snapshot: AppSnapshot) -> [UInt32] {
-    Array(repeating: 0, count: snapshot.app.tables.withLock { $0[.events].count })
+    Array(repeating: 0, count: snapshot.app.codeCount(.events))
   }
 
   static func check(_ events: [String], asked: String) throws(QueryError) {

@@ -24,13 +24,10 @@ struct FunnelRun {
     scope = try query.filter.map { [snapshot] in try FilterProgram($0, in: snapshot) }
     breakdown = try query.breakdown.map { [snapshot] in try Breakdown($0, in: snapshot) }
     shareField = query.isAcrossUsers ? ShareColumns.fieldCode(in: snapshot) : nil
-    let codes = [
-      matcher.fieldCodes, exclusions.fieldCodes, held.fieldCodes, scope?.fieldCodes ?? [],
-      breakdown?.fieldCodes ?? [], Set([shareField].compactMap { $0 }),
-    ]
-    source = try DaySource(
-      snapshot, engine: engine, fields: codes.reduce(into: []) { $0.formUnion($1) },
-      control: control)
+    var reads = matcher.reads
+    for more in [exclusions.reads, held.reads, scope?.reads, breakdown?.reads] { reads.add(more) }
+    if query.isAcrossUsers { reads.add(ShareColumns.reads(field: shareField)) }
+    source = try DaySource(snapshot, engine: engine, reads: reads, control: control)
   }
 
   /// The last day on which a step of a chain may happen that begins in a range.
@@ -70,11 +67,11 @@ struct FunnelRun {
   ) throws -> ([State.Part], EventTally) {
     var tally = EventTally()
     let scan = FunnelScan<State>(
-      plan: plan, days: numbers, userCount: snapshot.userCount, control: control)
+      plan: plan, source: source, days: numbers, userCount: snapshot.userCount, control: control)
     var tallied: Set<Int32> = []
-    let found = try scan.run { number in
-      let isFirst = tallied.insert(number).inserted
-      return try load(number, days, isFirst, &tally)
+    let found = try scan.run { day in
+      let isFirst = tallied.insert(day.day).inserted
+      return try prepare(day, days, isFirst, &tally)
     }
     if plan.countsFlags { tally.add(flagCounts: found.flagCounts, query.traffic) }
     return (found.parts, tally)
@@ -114,14 +111,13 @@ struct FunnelRun {
       backgrounds: backgrounds)
   }
 
-  /// Reads a day and decides what filters and fields say of its rows.
+  /// Decides what filters and fields say of a day's rows.
   ///
   /// - Parameter isFirst: the day is read for the first time.
-  private func load(
-    _ number: Int32, _ days: ClosedRange<Int>, _ isFirst: Bool, _ tally: inout EventTally
+  private func prepare(
+    _ day: DayColumns, _ days: ClosedRange<Int>, _ isFirst: Bool, _ tally: inout EventTally
   ) throws -> FunnelDay {
-    let day = try source.load(number)
-    let isInRange = days.contains(Int(number))
+    let isInRange = days.contains(Int(day.day))
     let mask = scope?.mask(day)
     if let mask, isInRange, isFirst { tally.add(day, query.traffic, mask: mask) }
     return FunnelDay(

@@ -24,6 +24,7 @@ protocol FunnelState: Sendable {
 /// bytes, the upper half of the blocks is put off and the days are read again for it.
 struct FunnelScan<State: FunnelState> {
   let plan: FunnelPlan
+  let source: DaySource
   let days: ArraySlice<Int32>
   let userCount: Int
   let control: QueryControl
@@ -38,17 +39,17 @@ struct FunnelScan<State: FunnelState> {
     return min(max(even, 1), Limits.funnelBlockUsersMax)
   }
 
-  /// - Parameter load: reads a day and makes it ready.
+  /// - Parameter prepare: makes a day ready; called again where it is read again.
   /// - Returns: the parts, by users, and how many rows of the range had which flags.
   func run(
-    _ load: (Int32) throws -> FunnelDay
+    _ prepare: (DayColumns) throws -> FunnelDay
   ) throws -> (parts: [State.Part], flagCounts: [Int]) {
     var parts: [State.Part] = []
     var counts = [Int](repeating: 0, count: 256)
     let blocks = (userCount + usersPerBlock - 1) / usersPerBlock
     var first = 0
     while first < blocks {
-      let done = try pass(first, blocks, load)
+      let done = try pass(first, blocks, prepare)
       for block in done {
         parts.append(block.part)
         for flags in 0..<256 { counts[flags] += block.flagCounts[flags] }
@@ -66,13 +67,13 @@ struct FunnelScan<State: FunnelState> {
   ///
   /// - Returns: the blocks that were done; at least one.
   private func pass(
-    _ first: Int, _ end: Int, _ load: (Int32) throws -> FunnelDay
+    _ first: Int, _ end: Int, _ prepare: (DayColumns) throws -> FunnelDay
   ) throws -> [Done] {
     var active = end - first
     var waiting: [State] = []
     var rest = days
     while true {
-      let (batch, bytes) = try nextDays(&rest, load)
+      let (batch, bytes) = try nextDays(&rest, prepare)
       defer { control.release(bytes) }
       if rest.isEmpty { return try finish(batch, first, active, &waiting) }
       try scan(batch, first, active, &waiting)
@@ -84,24 +85,29 @@ struct FunnelScan<State: FunnelState> {
 
   private var stateBytesMax: Int { min(Limits.funnelStateBytesMax, control.bytesMax / 4) }
 
-  /// As many days as may be held at once, and the bytes charged for them.
+  /// As many days as may be held at once, read on several threads, and the bytes charged for them.
   private func nextDays(
-    _ rest: inout ArraySlice<Int32>, _ load: (Int32) throws -> FunnelDay
+    _ rest: inout ArraySlice<Int32>, _ prepare: (DayColumns) throws -> FunnelDay
   ) throws -> ([FunnelDay], Int) {
     let heldMax = min(Limits.funnelHeldDaysBytesMax, control.bytesMax / 2)
-    var batch: [FunnelDay] = []
+    var numbers: [Int32] = []
     var bytes = 0
-    while let number = rest.first, bytes < heldMax {
-      let day = try load(number)
+    for number in rest {
+      // What is cached is held anyway.
+      let own = source.isCached(number) ? 0 : source.rowCount(number) * DayColumns.bytesPerRow
+      if !numbers.isEmpty, bytes + own > heldMax { break }
       // The first is held as by any report.
-      if !batch.isEmpty {
-        bytes += day.byteCount
-        try control.charge(day.byteCount, for: "the days of the funnel")
-      }
-      batch.append(day)
-      rest = rest.dropFirst()
+      if !numbers.isEmpty { bytes += own }
+      numbers.append(number)
     }
-    return (batch, bytes)
+    try control.charge(bytes, for: "the days of the funnel")
+    rest = rest.dropFirst(numbers.count)
+    let columns = try control.operation("read days", "\(numbers.count) days") { [source] in
+      try Blocks.map(numbers.count, threads: Limits.threadsDefault) { [numbers] in
+        try source.load(numbers[$0])
+      }
+    }
+    return (try columns.map(prepare), bytes)
   }
 
   private func scan(

@@ -68,15 +68,17 @@ struct PageVisitor: OpenVisitor {
   private let wordsPerUser: Int
   /// By user and page: whether it was visited. Empty where there are too many pages for that.
   private let visited: Scratch<UInt64>
+  private let visitedPointer: UnsafeMutablePointer<UInt64>
   private var sparseVisited = PairSet()
   private var shared = PairSet()
   /// By user: 1 visited any page, 2 shared any.
   private let any: Scratch<UInt8>
 
   private var pages: Scratch<PageMetrics>?
+  private var pagePointer: UnsafeMutablePointer<PageMetrics>?
   private var total = PageMetrics()
   private var users: [UInt32] = []
-  private var day: WalkedDay?
+  private var day = WalkedDay.none
   private var test = RowTest.nothing
   private var isInRange = false
   private var user = 0
@@ -88,6 +90,7 @@ struct PageVisitor: OpenVisitor {
     self.wanted = wanted
     wordsPerUser = pageCodes <= Self.densePagesMax ? (pageCodes + 63) / 64 : 0
     visited = Scratch(repeating: 0, count: users.count * wordsPerUser)
+    visitedPointer = visited.pointer
     any = Scratch(repeating: 0, count: users.count)
   }
 
@@ -100,9 +103,10 @@ struct PageVisitor: OpenVisitor {
   /// The counts by page: made when they are first needed.
   @inline(__always)
   private mutating func table() -> UnsafeMutablePointer<PageMetrics> {
-    if let pages { return pages.pointer }
+    if let pagePointer { return pagePointer }
     let made = Scratch(repeating: PageMetrics(), count: pageCodes)
     pages = made
+    pagePointer = made.pointer
     return made.pointer
   }
 
@@ -111,6 +115,7 @@ struct PageVisitor: OpenVisitor {
   mutating func takeSummary() -> PageCounts {
     defer {
       pages = nil
+      pagePointer = nil
       total = PageMetrics()
       users = []
     }
@@ -121,7 +126,6 @@ struct PageVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func view(_ row: Int, at time: Int64, _ open: inout Open) -> Int {
-    guard let day else { return -1 }
     let page = day.page(row)
     if open.views == 0 { open.entry = page }
     open.exit = page
@@ -143,7 +147,6 @@ struct PageVisitor: OpenVisitor {
 
   /// A visit that a server sent counts, but is part of no open and has no stay.
   mutating func passive(_ row: Int) {
-    guard let day else { return }
     switch day.event(row) {
     case WalkedDay.share: share(row)
     case WalkedDay.pageView: if test.holds(row, day) { visit(day.page(row)) }
@@ -156,7 +159,7 @@ struct PageVisitor: OpenVisitor {
     let pages = table()
     pages[page].visits += 1
     if wordsPerUser > 0 {
-      let word = visited.pointer + (user * wordsPerUser + (page >> 6))
+      let word = visitedPointer + (user * wordsPerUser + (page >> 6))
       let bit: UInt64 = 1 << UInt64(page & 63)
       if word.pointee & bit != 0 { return }
       word.pointee |= bit
@@ -168,7 +171,7 @@ struct PageVisitor: OpenVisitor {
   }
 
   private mutating func share(_ row: Int) {
-    guard let day, test.holds(row, day) else { return }
+    guard test.holds(row, day) else { return }
     let page = day.page(row)
     let pages = table()
     pages[page].shares += 1
@@ -193,7 +196,7 @@ struct PageVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func begin(_ row: Int, at time: Int64) -> Open {
-    guard isInRange, let day else { return Open() }
+    guard isInRange else { return Open() }
     return Open(counts: test.holds(row, day))
   }
 

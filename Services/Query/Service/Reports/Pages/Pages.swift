@@ -131,7 +131,8 @@ private struct PagesRun {
     }
     self.query = query
     scope = try ReportScope(
-      query.appID, engine, filter: query.filter, traffic: query.traffic, control: control)
+      query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
+      columns: [.event, .page])
     pageCodes = scope.snapshot.pageCount
   }
 

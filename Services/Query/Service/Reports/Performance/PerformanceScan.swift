@@ -75,15 +75,19 @@ struct PerformanceScan {
     let metric = Self.codes(Self.metricField, .text, snapshot)
     let duration = Self.codes(Self.durationField, .number, snapshot)
     hasKind = !Self.codes(Self.kindField, .text, snapshot).isEmpty
-    var fields = metric.union(duration).union(Self.codes(Self.kindField, .text, snapshot))
+    var needs = ColumnNeeds()
+    needs.add(rows: .event)
+    for field in [Self.metricField, Self.durationField, Self.kindField] {
+      if let source = try? FieldSource(field, in: snapshot, asked: field) { needs.add(source) }
+    }
     if let filter = query.filter {
-      fields.formUnion(try FilterProgram(filter, in: snapshot).fieldCodes)
+      _ = try FilterProgram(filter, in: snapshot)
+      try needs.add(filter, in: snapshot)
     }
     if let breakdown = query.breakdown {
-      fields.formUnion(
-        try ValueNumbers(breakdown, asked: "breakdown", in: snapshot).source.fieldCodes)
+      needs.add(try ValueNumbers(breakdown, asked: "breakdown", in: snapshot).source)
     }
-    source = try DaySource(snapshot, engine: engine, fields: fields, control: control)
+    source = try DaySource(snapshot, engine: engine, needs: needs, control: control)
     measure =
       metric.isEmpty || duration.isEmpty ? nil : try Self.measure(query, duration, snapshot)
   }

@@ -55,7 +55,8 @@ struct RetentionScan {
   let source: DaySource
   let groups: GroupNumbers?
   let control: QueryControl
-  private let first: [Int64]
+  /// When users were first active.
+  private let first: FirstTimes
   private let readers = WorkerPool<CohortReader>()
 
   init(
@@ -68,7 +69,8 @@ struct RetentionScan {
     groups = try query.breakdown.map {
       GroupNumbers([try ValueNumbers($0, asked: "breakdown", in: snapshot)])
     }
-    var fields = groups?.fields[0].source.fieldCodes ?? []
+    var needs = ColumnNeeds()
+    if let field = groups?.fields[0] { needs.add(field.source) }
     let matches = [
       (query.returnEvent, "return_event"), (query.cohort.event, "cohort_event"),
       (EventChoice(filter: query.filter), ""),
@@ -78,15 +80,12 @@ struct RetentionScan {
       if !asked.isEmpty { try choice.check(asked: asked, names: 1...Limits.eventsPerStepMax) }
       if let tree = choice.filter {
         let asked = asked.isEmpty ? "filter" : "\(asked).filter"
-        fields.formUnion(try FilterProgram(tree, in: snapshot, asked: asked).fieldCodes)
+        _ = try FilterProgram(tree, in: snapshot, asked: asked)
       }
+      try needs.add(choice, in: snapshot)
     }
-    source = try DaySource(snapshot, engine: engine, fields: fields, control: control)
-    let isOfRows = query.breakdown != nil || query.filter != nil
-    first =
-      query.cohort == .new && isOfRows
-      ? snapshot.times.first(userCount: snapshot.userCount, classes: query.traffic.classes) : []
-    try control.charge(first.count * 8, for: "the first time of each user")
+    source = try DaySource(snapshot, engine: engine, needs: needs, control: control)
+    first = snapshot.times.view(query.traffic.classes)
   }
 
   func tally(_ days: ClosedRange<Int>) throws -> EventTally {
@@ -164,15 +163,15 @@ struct RetentionScan {
 /// `@unchecked Sendable`: one thread alone uses it at a time (`WorkerPool`).
 private final class CohortReader: @unchecked Sendable {
   private let query: RetentionQuery
-  /// By user: the first active time, of cohorts of new users.
-  private let first: [Int64]
+  /// When users were first active.
+  private let first: FirstTimes
   private let isActive: [Bool]
   private let selector: EventSelector?
   private let filter: FilterProgram?
   private let groups: GroupReader?
 
   init(
-    _ query: RetentionQuery, _ first: [Int64], _ groups: GroupNumbers?, _ snapshot: AppSnapshot
+    _ query: RetentionQuery, _ first: FirstTimes, _ groups: GroupNumbers?, _ snapshot: AppSnapshot
   ) throws {
     self.query = query
     self.first = first
@@ -191,7 +190,7 @@ private final class CohortReader: @unchecked Sendable {
       let day = try source.load(number)
       var users: [UInt32] = []
       var rows: [UInt32] = []
-      for (user, row) in firstRows(day) where met.insert(user) {
+      for (user, row) in try firstRows(day, source) where met.insert(user) {
         users.append(user)
         rows.append(row)
       }
@@ -207,11 +206,13 @@ private final class CohortReader: @unchecked Sendable {
   }
 
   /// Of each user of a day the first row that may begin membership, ascending.
-  private func firstRows(_ day: DayColumns) -> [(user: UInt32, row: UInt32)] {
+  private func firstRows(
+    _ day: DayColumns, _ source: DaySource
+  ) throws -> [(user: UInt32, row: UInt32)] {
     var found: [(user: UInt32, row: UInt32)] = []
     if let selector {
       var position = 0
-      for row in selector.select(day).rows {
+      for row in try selector.select(day, source).rows {
         while day.userEnds[position] <= row { position += 1 }
         if found.last?.user != day.users[position] { found.append((day.users[position], row)) }
       }
@@ -221,7 +222,7 @@ private final class CohortReader: @unchecked Sendable {
       let rows = day.rows(ofUserAt: position)
       guard let row = rows.first(where: { isActive[Int(day.flags[$0])] }) else { continue }
       // New on this day: no active event lies before this one.
-      if query.cohort == .new, first[Int(user)] != day.time(row) { continue }
+      if query.cohort == .new, first[user] != day.time(row) { continue }
       found.append((user, UInt32(row)))
     }
     return found

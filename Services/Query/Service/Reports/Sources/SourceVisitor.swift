@@ -89,7 +89,7 @@ struct SourceVisitor: OpenVisitor {
   private var newUsers: [NewUser] = []
   private var users: [UInt32] = []
 
-  private var day: WalkedDay?
+  private var day = WalkedDay.none
   private var test = RowTest.nothing
   private var values: RowValues.Look?
   private var conversion: UnsafeMutablePointer<UInt8>?
@@ -139,7 +139,7 @@ struct SourceVisitor: OpenVisitor {
   // MARK: Opens
 
   mutating func begin(_ row: Int, at time: Int64) -> Open {
-    guard let day, day.isInRange, test.holds(row, day) else { return Open() }
+    guard day.isInRange, test.holds(row, day) else { return Open() }
     var open = Open()
     open.period = 0
     if let periods = configuration.periods {
@@ -161,7 +161,7 @@ struct SourceVisitor: OpenVisitor {
 
   /// Whether the event is the user's first active one ever: of several at one time, the first that counts.
   private func isFirstActive(_ row: Int, _ time: Int64) -> Bool {
-    guard let day, firstActive[Int(user - base)] == time else { return false }
+    guard firstActive[Int(user - base)] == time else { return false }
     var before = row - 1
     while before >= firstRow, day.time(before) == time {
       if test.counts(before, day), !day.isPassive(before) { return false }
@@ -205,7 +205,6 @@ struct SourceVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func view(_ row: Int, at time: Int64, _ open: inout Open) {
-    guard let day else { return }
     open.views += 1
     if test.counts(row, day) { open.countedViews += 1 }
   }
@@ -217,7 +216,7 @@ struct SourceVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func event(_ row: Int, _ code: Int, at time: Int64, _ open: inout Open) {
-    guard let conversion, conversion[row] != 0, let day, test.counts(row, day) else { return }
+    guard let conversion, conversion[row] != 0, test.counts(row, day) else { return }
     open.isConverted = true
   }
 

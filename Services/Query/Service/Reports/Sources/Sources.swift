@@ -166,7 +166,7 @@ private struct SourcesRun {
     self.conversion = conversion
     scope = try ReportScope(
       query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
-      snapshot: snapshot, fields: { _ in conversion?.fieldCodes ?? [] })
+      snapshot: snapshot, contexts: nil, fields: { _ in conversion?.fieldCodes ?? [] })
   }
 
   private static func check(_ query: SourcesQuery) throws(QueryError) {

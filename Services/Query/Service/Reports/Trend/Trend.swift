@@ -130,7 +130,8 @@ private struct TrendRun {
     self.breakdown = breakdown
     scope = try ReportScope(
       query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
-      snapshot: snapshot, fields: { _ in breakdown?.fieldCodes ?? [] })
+      snapshot: snapshot, columns: breakdown == nil ? [.event, .page] : .all,
+      contexts: breakdown == nil ? [] : nil, fields: { _ in breakdown?.fieldCodes ?? [] })
   }
 
   func answer() throws -> TrendAnswer {
@@ -158,10 +159,23 @@ private struct TrendRun {
   private func scan(
     _ periods: [Period], _ chosen: TrendSeriesChoice?, wanted: TrendWanted? = nil
   ) throws -> TrendResult {
-    try TrendScan(
+    if isOfDays, chosen == nil, wanted == nil {
+      return try TrendOfDays(
+        source: scope.source, periods: periods, traffic: query.traffic, control: scope.control
+      ).run()
+    }
+    return try TrendScan(
       source: scope.source, periods: periods, filter: scope.filter, series: chosen,
       traffic: query.traffic, control: scope.control, wanted: wanted
     ).run()
+  }
+
+  /// Whether whole days can be added up.
+  private var isOfDays: Bool {
+    switch query.granularity {
+    case .minute, .hour: false
+    case .day, .week, .month, .all: scope.filter == nil
+    }
   }
 
   private func points(_ result: TrendResult, series: Int) -> [TrendPoint] {

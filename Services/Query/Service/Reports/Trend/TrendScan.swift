@@ -45,7 +45,8 @@ struct TrendScan {
     let counts = try walk.run()
     var result = TrendResult(
       periods: periods, seriesCount: seriesCount, metrics: counts.metrics(cells),
-      tally: marker.tally, users: counts.users.sorted())
+      tally: marker.tally, users: counts.users.sorted(),
+      lastOfOpens: counts.lastOfOpens(periods.count))
     addTotals(&result, counts.before)
     return result
   }
@@ -90,6 +91,8 @@ struct TrendResult {
   var tally: EventTally
   /// Those that were wanted, ascending.
   var users: [UInt32]
+  /// By period: the latest event of the opens that begin in it, ms since 1970; 0 where there are none.
+  var lastOfOpens: [Int64]
 }
 
 /// Finds the period of a moment.

@@ -6,11 +6,14 @@ struct TrendCounts: WalkSummary {
   private(set) var before: [UInt64] = []
   /// Those that were wanted, in any order.
   private(set) var users: [UInt32] = []
+  /// By period: the latest event of the opens that begin in it, 0 where there are none.
+  private var lastOfOpens: [Int64] = []
 
   init() {}
 
-  init(_ cells: [TrendMetrics], before: [UInt64], users: [UInt32]) {
+  init(_ cells: [TrendMetrics], before: [UInt64], users: [UInt32], lastOfOpens: [Int64]) {
     self.cells = cells
+    self.lastOfOpens = lastOfOpens
     self.before = before
     self.users = users
   }
@@ -19,8 +22,19 @@ struct TrendCounts: WalkSummary {
     cells.isEmpty ? Array(repeating: TrendMetrics(), count: count) : cells
   }
 
+  func lastOfOpens(_ count: Int) -> [Int64] {
+    lastOfOpens.isEmpty ? Array(repeating: 0, count: count) : lastOfOpens
+  }
+
   mutating func merge(_ other: TrendCounts) {
     users += other.users
+    if lastOfOpens.isEmpty {
+      lastOfOpens = other.lastOfOpens
+    } else {
+      for (period, last) in other.lastOfOpens.enumerated() {
+        lastOfOpens[period] = max(lastOfOpens[period], last)
+      }
+    }
     if cells.isEmpty {
       cells = other.cells
     } else {
@@ -89,9 +103,12 @@ struct TrendVisitor: OpenVisitor {
   /// The same of shares.
   private let sharePeriods: Scratch<Int32>
   private var cells: Scratch<TrendMetrics>?
+  private var lastOfOpens: Scratch<Int64>?
+  private var cellPointer: UnsafeMutablePointer<TrendMetrics>?
   private var before: [UInt64] = []
 
-  private var day: WalkedDay?
+  private var largePages = LargePageSets()
+  private var day = WalkedDay.none
   private var test = RowTest.nothing
   private var values: RowValues.Look?
   private var firstPeriod = 0
@@ -134,9 +151,11 @@ struct TrendVisitor: OpenVisitor {
   /// The cells that are counted into: made when they are first needed.
   @inline(__always)
   private mutating func table() -> UnsafeMutablePointer<TrendMetrics> {
-    if let cells { return cells.pointer }
+    if let cellPointer { return cellPointer }
     let made = Scratch(repeating: TrendMetrics(), count: periods.ranges.count * seriesCount)
     cells = made
+    lastOfOpens = Scratch(repeating: 0, count: periods.ranges.count)
+    cellPointer = made.pointer
     return made.pointer
   }
 
@@ -151,10 +170,13 @@ struct TrendVisitor: OpenVisitor {
   mutating func takeSummary() -> TrendCounts {
     defer {
       cells = nil
+      lastOfOpens = nil
+      cellPointer = nil
       before = []
       users = []
     }
-    return TrendCounts(cells?.values ?? [], before: before, users: users)
+    return TrendCounts(
+      cells?.values ?? [], before: before, users: users, lastOfOpens: lastOfOpens?.values ?? [])
   }
 
   // MARK: Events
@@ -165,13 +187,12 @@ struct TrendVisitor: OpenVisitor {
   }
 
   mutating func passive(_ row: Int) {
-    guard let day else { return }
     count(row, day.event(row), at: day.time(row), isActive: false)
   }
 
   @inline(__always)
   private mutating func count(_ row: Int, _ code: Int, at time: Int64, isActive: Bool) {
-    guard let day, test.holds(row, day) else { return }
+    guard test.holds(row, day) else { return }
     if time >= periodEnd { move(to: time) }
     events += 1
     if code == WalkedDay.pageView { views += 1 }
@@ -256,7 +277,7 @@ struct TrendVisitor: OpenVisitor {
   }
 
   mutating func history(_ row: Int) {
-    guard let day, test.holds(row, day), !day.isPassive(row) else { return }
+    guard test.holds(row, day), !day.isPassive(row) else { return }
     noteBefore(0)
     if let series = values?(row, day), series > 0 { noteBefore(series) }
   }
@@ -273,14 +294,14 @@ struct TrendVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func begin(_ row: Int, at time: Int64) -> Open {
-    guard isInRange, let day, test.holds(row, day) else { return Open() }
+    guard isInRange, test.holds(row, day) else { return Open() }
     if time >= periodEnd { move(to: time) }
     return Open(cell: period * seriesCount, series: values.map { $0(row, day) } ?? 0)
   }
 
   @inline(__always)
   mutating func view(_ row: Int, at time: Int64, _ open: inout Open) {
-    if let day { open.pages.insert(day.page(row)) }
+    open.pages.insert(day.page(row), &largePages)
   }
 
   @inline(__always)
@@ -290,15 +311,20 @@ struct TrendVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func end(_ open: inout Open, of user: UInt32, _ end: OpenEnd) {
+    let pages = open.pages.finish(&largePages)
     guard open.cell >= 0 else { return }
-    add(open, to: table() + open.cell)
-    if open.series > 0 { add(open, to: table() + (open.cell + open.series)) }
+    add(open, pages, to: table() + open.cell)
+    if let lastOfOpens {
+      let last = lastOfOpens.pointer + open.cell / seriesCount
+      last.pointee = max(last.pointee, end.lastMilliseconds)
+    }
+    if open.series > 0 { add(open, pages, to: table() + (open.cell + open.series)) }
   }
 
   @inline(__always)
-  private func add(_ open: Open, to cell: UnsafeMutablePointer<TrendMetrics>) {
+  private func add(_ open: Open, _ pages: Int, to cell: UnsafeMutablePointer<TrendMetrics>) {
     cell.pointee.sessionCount += 1
     cell.pointee.stayMilliseconds += open.stay
-    cell.pointee.depth += UInt64(open.pages.count)
+    cell.pointee.depth += UInt64(pages)
   }
 }

@@ -69,7 +69,7 @@ private struct LifecycleRun {
     self.query = query
     self.control = control
     snapshot = try engine.snapshot(query.appID)
-    source = try DaySource(snapshot, engine: engine, fields: [], control: control)
+    source = try DaySource(snapshot, engine: engine, needs: ColumnNeeds(), control: control)
     history = UserHistory(source, traffic: query.traffic, control: control)
   }
 

@@ -106,10 +106,11 @@ private struct RepurchaseRun {
     self.query = query
     self.control = control
     snapshot = try engine.snapshot(query.appID)
-    let selector = try EventSelector(
-      query.order, asked: "order", traffic: query.traffic, in: snapshot)
-    source = try DaySource(
-      snapshot, engine: engine, fields: selector.fieldCodes, control: control)
+    // Checks the filter under the name that the question gives it.
+    _ = try EventSelector(query.order, asked: "order", traffic: query.traffic, in: snapshot)
+    var needs = ColumnNeeds()
+    try needs.add(query.order, in: snapshot)
+    source = try DaySource(snapshot, engine: engine, needs: needs, control: control)
   }
 
   private static func check(_ query: RepurchaseQuery) throws(QueryError) {
@@ -171,7 +172,7 @@ private struct RepurchaseRun {
       try EventSelector(query.order, asked: "order", traffic: query.traffic, in: snapshot)
     }) { selector in
       let day = try source.load(number)
-      let selection = selector.select(day)
+      let selection = try selector.select(day, source)
       try control.charge(
         selection.rows.count * MemoryLayout<Order>.stride, for: "the orders of some days")
       var position = 0

@@ -84,10 +84,12 @@ private struct StickinessRun {
     self.control = control
     snapshot = try engine.snapshot(query.appID)
     try query.event?.check(asked: "event", names: 1...Limits.eventsPerStepMax)
-    let fields = try query.event?.filter.map { [snapshot] in
-      try FilterProgram($0, in: snapshot, asked: "event.filter").fieldCodes
+    if let filter = query.event?.filter {
+      _ = try FilterProgram(filter, in: snapshot, asked: "event.filter")
     }
-    source = try DaySource(snapshot, engine: engine, fields: fields ?? [], control: control)
+    var needs = ColumnNeeds()
+    if let event = query.event { try needs.add(event, in: snapshot) }
+    source = try DaySource(snapshot, engine: engine, needs: needs, control: control)
     history = UserHistory(
       source, choice: query.event, asked: "event", traffic: query.traffic, control: control)
   }

@@ -57,8 +57,8 @@ private struct UserTiersRun {
   let rule: UserTierRule
   let snapshot: AppSnapshot
   let source: DaySource
-  /// By user: the first active time.
-  let first: [Int64]
+  /// When users were first active.
+  let first: FirstTimes
 
   init(_ query: UserTiersQuery, engine: QueryEngine, control: QueryControl) throws {
     guard (1...Limits.activeDaysMax).contains(query.activeDays) else {
@@ -74,9 +74,8 @@ private struct UserTiersRun {
     self.control = control
     rule = UserTierRule(activeDays: query.activeDays, dormantDays: query.dormantDays)
     snapshot = try engine.snapshot(query.appID)
-    source = try DaySource(snapshot, engine: engine, fields: [], control: control)
-    try control.charge(snapshot.userCount * 8, for: "the first time of each user")
-    first = snapshot.times.first(userCount: snapshot.userCount, classes: query.traffic.classes)
+    source = try DaySource(snapshot, engine: engine, needs: ColumnNeeds(), control: control)
+    first = snapshot.times.view(query.traffic.classes)
   }
 
   private var history: UserHistory {
@@ -117,7 +116,7 @@ private struct UserTiersRun {
     let begin = periods[0].milliseconds.lowerBound
     var before: UInt64 = 0
     var new = [UInt64](repeating: 0, count: periods.count + 1)
-    for time in first where time != UserTimes.never {
+    first.forEach { _, time in
       if time < begin { before += 1 } else { new[ends.partitioningIndex { $0 > time }] += 1 }
     }
     var ever = before
@@ -142,9 +141,10 @@ private struct UserTiersRun {
     for (day, users) in try history.days(in: day - rule.dormantDays + 1...day) {
       for user in users { last[Int(user)] = day }
     }
-    let users = first.indices.filter { user in
-      guard first[user] < period.milliseconds.upperBound else { return false }
-      let isNew = first[user] >= period.milliseconds.lowerBound
+    let users = last.indices.filter { user in
+      let time = first[UInt32(user)]
+      guard time < period.milliseconds.upperBound else { return false }
+      let isNew = time >= period.milliseconds.lowerBound
       let lastDay = max(last[user], day - rule.dormantDays)
       return rule.tier(first: isNew ? day : lastDay - 1, last: isNew ? day : lastDay, on: day) == tier
     }

@@ -27,6 +27,12 @@ struct DistributionCounts: WalkSummary {
   }
 }
 
+struct DistributionMarks: Sendable {
+  let day: DayMarks
+  /// By context: the source key of its scene, 0: none.
+  let sources: Scratch<UInt8>
+}
+
 /// Counts the opens that begin in a range, and their users, by source, stay and depth at once.
 struct DistributionVisitor: OpenVisitor {
   struct Open {
@@ -44,34 +50,30 @@ struct DistributionVisitor: OpenVisitor {
   private static let wordsPerUser = 2
   static let bytesPerUser = wordsPerUser * 8
 
-  private static let sceneColumn: Int = {
-    guard let position = ContextColumns.position(.scene) else {
-      preconditionFailure("the scene is in no column")
-    }
-    return position
-  }()
-
   private let base: UInt32
-  private let sources: SourceKeyTable
   private let wanted: Int?
   private let seen: Scratch<UInt64>
+  private let seenPointer: UnsafeMutablePointer<UInt64>
   private var opens = Scratch<UInt64>(repeating: 0, count: DistributionIndex.slotCount)
   private var visitUsers = Scratch<UInt64>(repeating: 0, count: DistributionIndex.slotCount)
   private var users: [UInt32] = []
-  private var day: WalkedDay?
+  private var largePages = LargePageSets()
+  private var day = WalkedDay.none
+  private var sources: UnsafeMutablePointer<UInt8>?
   private var test = RowTest.nothing
 
   /// - Parameter wanted: the slot whose users are listed.
-  init(_ users: Range<UInt32>, sources: SourceKeyTable, wanted: Int?) {
+  init(_ users: Range<UInt32>, wanted: Int?) {
     base = users.lowerBound
-    self.sources = sources
     self.wanted = wanted
     seen = Scratch(repeating: 0, count: users.count * Self.wordsPerUser)
+    seenPointer = seen.pointer
   }
 
-  mutating func enter(_ day: WalkedDay, _ marks: DayMarks) {
+  mutating func enter(_ day: WalkedDay, _ marks: DistributionMarks) {
     self.day = day
-    test = marks.test
+    test = marks.day.test
+    sources = marks.sources.pointer
   }
 
   mutating func takeSummary() -> DistributionCounts {
@@ -85,13 +87,13 @@ struct DistributionVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func begin(_ row: Int, at time: Int64) -> Open {
-    guard let day, day.isInRange, test.holds(row, day) else { return Open() }
-    return Open(source: sources.key(day.contextWord(row, Self.sceneColumn)))
+    guard day.isInRange, let sources, test.holds(row, day) else { return Open() }
+    return Open(source: Int(sources[day.context(row)]))
   }
 
   @inline(__always)
   mutating func view(_ row: Int, at time: Int64, _ open: inout Open) {
-    if let day { open.pages.insert(day.page(row)) }
+    open.pages.insert(day.page(row), &largePages)
   }
 
   @inline(__always)
@@ -101,17 +103,18 @@ struct DistributionVisitor: OpenVisitor {
 
   @inline(__always)
   mutating func end(_ open: inout Open, of user: UInt32, _ end: OpenEnd) {
+    let pages = open.pages.finish(&largePages)
     guard open.source >= 0 else { return }
     add(open.source, user)
     add(DistributionIndex.stay.firstSlot + DistributionIndex.stayKey(open.stay), user)
-    add(DistributionIndex.depth.firstSlot + DistributionIndex.depthKey(open.pages.count), user)
+    add(DistributionIndex.depth.firstSlot + DistributionIndex.depthKey(pages), user)
   }
 
   @inline(__always)
   private mutating func add(_ slot: Int, _ user: UInt32) {
     opens.pointer[slot] += 1
     // Slots of the sources fill the first word, the others the second.
-    let word = seen.pointer + (Int(user - base) * Self.wordsPerUser + (slot >> 6))
+    let word = seenPointer + (Int(user - base) * Self.wordsPerUser + (slot >> 6))
     let bit: UInt64 = 1 << UInt64(slot & 63)
     if word.pointee & bit != 0 { return }
     word.pointee |= bit

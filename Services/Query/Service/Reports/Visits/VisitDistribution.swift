@@ -129,7 +129,8 @@ private struct VisitDistributionRun {
   init(_ query: VisitDistributionQuery, _ engine: QueryEngine, _ control: QueryControl) throws {
     self.query = query
     scope = try ReportScope(
-      query.appID, engine, filter: query.filter, traffic: query.traffic, control: control)
+      query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
+      contexts: [SceneExclusion.column])
   }
 
   func answer() throws -> VisitDistributionAnswer {
@@ -155,8 +156,13 @@ private struct VisitDistributionRun {
     let sources = SourceKeyTable(scope.snapshot.definition.sources.scenes)
     var walk = OpenWalk<DistributionVisitor>(
       source: scope.source, days: days, control: scope.control,
-      prepare: { marker.marks($0, $1) },
-      make: { DistributionVisitor($0, sources: sources, wanted: wanted) })
+      prepare: { day, place in
+        let scenes = day.contextColumn(SceneExclusion.column)
+        return DistributionMarks(
+          day: marker.marks(day, place),
+          sources: Scratch(scenes.map { UInt8(sources.key(Int($0))) }))
+      },
+      make: { DistributionVisitor($0, wanted: wanted) })
     walk.bytesPerUser = DistributionVisitor.bytesPerUser
     walk.markBytesPerRow = scope.maskBytesPerRow
     return (try walk.run(), marker.tally)

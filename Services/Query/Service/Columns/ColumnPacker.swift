@@ -1,0 +1,283 @@
+/// Writes a column in the fewest bytes of the ways that `ColumnCodec` reads: docs/formats/query.md, "Column".
+///
+/// All of them are read by flat loops. Zstandard comes on top where a day has come to rest.
+package enum ColumnPacker {
+  private typealias Tag = ColumnCodec.Tag
+
+  /// Numbers in any order.
+  package static func pack<T: FixedWidthInteger & BitwiseCopyable>(_ values: [T]) -> [UInt8] {
+    values.withUnsafeBufferPointer { source in
+      withNumbers(source.count, { UInt64(truncatingIfNeeded: source[$0]) }, pack)
+    }
+  }
+
+  /// Numbers of which each is a little larger than the one before as a rule: times, users. Differences are modulo 2^32.
+  package static func packAscending(_ values: [UInt32]) -> [UInt8] {
+    values.withUnsafeBufferPointer { source in
+      withNumbers(
+        source.count, { UInt64($0 == 0 ? source[0] : source[$0] &- source[$0 - 1]) },
+        { wrap(Tag.differences, $0.count, [pack($0)]) })
+    }
+  }
+
+  /// Numbers that mostly go up or down by the same small step.
+  package static func packStepping(_ values: [UInt64]) -> [UInt8] {
+    values.withUnsafeBufferPointer { source in
+      withNumbers(
+        source.count, { zigzag($0 == 0 ? source[0] : source[$0] &- source[$0 - 1]) },
+        { wrap(Tag.zigzagDifferences, $0.count, [pack($0)]) })
+    }
+  }
+
+  /// Numbers that stay the same for some rows, then mostly go up by one.
+  package static func packRuns(_ values: [UInt32]) -> [UInt8] {
+    var heads: [UInt32] = []
+    var lengths: [UInt64] = []
+    for value in values {
+      if heads.last == value {
+        lengths[lengths.count - 1] += 1
+      } else {
+        heads.append(value)
+        lengths.append(1)
+      }
+    }
+    // Differences modulo 2^32, so that none takes more bytes than a number of the column.
+    let steps = heads.indices.map { index -> UInt64 in
+      let step = Int32(bitPattern: index == 0 ? heads[0] : heads[index] &- heads[index - 1])
+      return UInt64(UInt32(bitPattern: step << 1 ^ step >> 31))
+    }
+    let packed = steps.withUnsafeBufferPointer { pack($0) }
+    return wrap(
+      Tag.runs, values.count,
+      [
+        wrap(Tag.zigzagDifferences, heads.count, [packed]),
+        lengths.withUnsafeBufferPointer { pack($0) },
+      ])
+  }
+
+  /// The same column smaller, by Zstandard; as it is where that gains nothing.
+  package static func compressed(_ column: [UInt8]) -> [UInt8] {
+    if column.first == Tag.zstd { return column }
+    guard let frame = Zstd.compress(column, level: Limits.compressionLevel) else { return column }
+    var writer = ByteWriter(capacity: frame.count + 5)
+    writer.append(Tag.zstd)
+    writer.append(UInt32(column.count))
+    frame.withUnsafeBytes { writer.append($0) }
+    return writer.bytes
+  }
+
+  private static func zigzag(_ difference: UInt64) -> UInt64 {
+    let signed = Int64(bitPattern: difference)
+    return UInt64(bitPattern: (signed << 1) ^ (signed >> 63))
+  }
+
+  private static func wrap(_ tag: UInt8, _ count: Int, _ blocks: [[UInt8]]) -> [UInt8] {
+    var writer = ByteWriter(capacity: 5 + blocks.reduce(0) { $0 + 4 + $1.count })
+    writer.append(tag)
+    writer.append(UInt32(count))
+    for block in blocks { writer.appendBlock(block) }
+    return writer.bytes
+  }
+
+  private static func withNumbers(
+    _ count: Int, _ number: (Int) -> UInt64, _ body: (UnsafeBufferPointer<UInt64>) -> [UInt8]
+  ) -> [UInt8] {
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: max(count, 1)) { buffer in
+      for index in 0..<count { buffer.initializeElement(at: index, to: number(index)) }
+      return body(UnsafeBufferPointer(rebasing: buffer[..<count]))
+    }
+  }
+
+  // MARK: The choice
+
+  /// What the numbers are like.
+  private struct Shape {
+    var low = UInt64.max
+    var high: UInt64 = 0
+    var runs = 0
+    /// The number that more than half of all are, if there is one.
+    var common: UInt64 = 0
+    var commonCount = 0
+    /// By how many bytes a number less the smallest takes.
+    var byWidth = [Int](repeating: 0, count: 9)
+
+    init(_ values: UnsafeBufferPointer<UInt64>) {
+      guard let first = values.first else { return }
+      var last = first
+      var votes = 0
+      runs = 1
+      for value in values {
+        low = min(low, value)
+        high = max(high, value)
+        runs += value == last ? 0 : 1
+        last = value
+        if votes == 0 { common = value }
+        votes += value == common ? 1 : -1
+      }
+      let low = low
+      let common = common
+      var commonCount = 0
+      byWidth.withUnsafeMutableBufferPointer { byWidth in
+        for value in values {
+          byWidth[Shape.bytes(value &- low)] &+= 1
+          commonCount &+= value == common ? 1 : 0
+        }
+      }
+      self.commonCount = commonCount
+    }
+
+    @inline(__always)
+    static func bytes(_ value: UInt64) -> Int { (71 &- value.leadingZeroBitCount) &>> 3 }
+
+    var width: Int { Shape.bytes(high &- (low == .max ? high : low)) }
+  }
+
+  private enum Way {
+    case planes
+    case patched(width: Int, low: UInt64)
+    case runs
+    case dictionary([UInt64])
+  }
+
+  private static func pack(_ values: UnsafeBufferPointer<UInt64>) -> [UInt8] {
+    let shape = Shape(values)
+    switch way(values, shape) {
+    case .planes: return planes(values, shape.width, shape.low)
+    case .patched(let width, let low): return patched(values, width: width, low: low)
+    case .runs: return runs(values)
+    case .dictionary(let table): return dictionary(values, table)
+    }
+  }
+
+  private static func way(_ values: UnsafeBufferPointer<UInt64>, _ shape: Shape) -> Way {
+    let whole = shape.width
+    if values.count < 16 || whole == 0 { return .planes }
+    // Planes are read fastest: another way must be a good deal smaller.
+    var cost = values.count * whole * 3 / 4
+    var best = Way.planes
+    func consider(_ other: Int, _ way: Way) {
+      if other + 32 < cost { (cost, best) = (other + 32, way) }
+    }
+    // An exception takes its number and a byte for its place.
+    consider(
+      (values.count - shape.commonCount) * (whole + 1), .patched(width: 0, low: shape.common))
+    var large = values.count - shape.byWidth[0]
+    for width in 1..<whole {
+      large -= shape.byWidth[width]
+      consider(values.count * width + large * (whole + 1), .patched(width: width, low: shape.low))
+    }
+    consider(shape.runs * (whole + 1), .runs)
+    if cost > values.count, let table = distinct(values) {
+      let width = Shape.bytes(UInt64(table.count - 1))
+      consider(values.count * width + table.count * whole, .dictionary(table))
+    }
+    return best
+  }
+
+  // MARK: The ways
+
+  private static func planes(
+    _ values: UnsafeBufferPointer<UInt64>, _ width: Int, _ low: UInt64
+  ) -> [UInt8] {
+    var writer = ByteWriter(capacity: values.count * width + 14)
+    writer.append(Tag.planes)
+    writer.append(UInt32(values.count))
+    appendPlanes(values, width, low, atMost: .max, to: &writer)
+    return writer.bytes
+  }
+
+  /// - Parameter atMost: what is larger, less the smallest, is written as 0: it stands elsewhere.
+  private static func appendPlanes(
+    _ values: UnsafeBufferPointer<UInt64>, _ width: Int, _ low: UInt64, atMost most: UInt64,
+    to writer: inout ByteWriter
+  ) {
+    writer.append(UInt8(width))
+    writer.append(values.isEmpty ? 0 : low)
+    writer.append(count: values.count * width) { target in
+      guard let start = target.baseAddress else { return }
+      for plane in 0..<width {
+        let bytes = (start + plane * values.count).assumingMemoryBound(to: UInt8.self)
+        let shift = UInt64(plane * 8)
+        for index in 0..<values.count {
+          let rest = values[index] &- low
+          bytes[index] = UInt8(truncatingIfNeeded: (rest > most ? 0 : rest) &>> shift)
+        }
+      }
+    }
+  }
+
+  private static func patched(
+    _ values: UnsafeBufferPointer<UInt64>, width: Int, low: UInt64
+  ) -> [UInt8] {
+    let most: UInt64 = (1 << UInt64(width * 8)) - 1
+    var gaps: [UInt64] = []
+    var patches: [UInt64] = []
+    var last = 0
+    for index in 0..<values.count {
+      // One now and then that need not be: no gap takes more than a byte.
+      guard values[index] &- low > most || index - last == 255 else { continue }
+      gaps.append(UInt64(index - last))
+      patches.append(values[index])
+      last = index
+    }
+    var writer = ByteWriter(capacity: values.count * width + patches.count * 9 + 64)
+    writer.append(Tag.patched)
+    writer.append(UInt32(values.count))
+    // Not by exceptions again: columns would nest without end.
+    writer.appendBlock(
+      wrap(Tag.differences, gaps.count, [gaps.withUnsafeBufferPointer { planesOnly($0) }]))
+    writer.appendBlock(patches.withUnsafeBufferPointer { planesOnly($0) })
+    appendPlanes(values, width, low, atMost: most, to: &writer)
+    return writer.bytes
+  }
+
+  private static func planesOnly(_ values: UnsafeBufferPointer<UInt64>) -> [UInt8] {
+    let shape = Shape(values)
+    return planes(values, shape.width, shape.low)
+  }
+
+  private static func runs(_ values: UnsafeBufferPointer<UInt64>) -> [UInt8] {
+    var heads: [UInt64] = []
+    var lengths: [UInt64] = []
+    for (index, value) in values.enumerated() {
+      if index > 0, value == values[index - 1] {
+        lengths[lengths.count - 1] += 1
+      } else {
+        heads.append(value)
+        lengths.append(1)
+      }
+    }
+    return wrap(
+      Tag.runs, values.count,
+      [
+        heads.withUnsafeBufferPointer { planesOnly($0) },
+        lengths.withUnsafeBufferPointer { planesOnly($0) },
+      ])
+  }
+
+  /// The different numbers, ascending; nil: too many to be worth it.
+  private static func distinct(_ values: UnsafeBufferPointer<UInt64>) -> [UInt64]? {
+    var seen: Set<UInt64> = []
+    let most = min(values.count / 4, 1 << 16)
+    var last: UInt64?
+    for value in values where value != last {
+      last = value
+      seen.insert(value)
+      if seen.count > most { return nil }
+    }
+    return seen.sorted()
+  }
+
+  private static func dictionary(
+    _ values: UnsafeBufferPointer<UInt64>, _ table: [UInt64]
+  ) -> [UInt8] {
+    let numbers = Dictionary(uniqueKeysWithValues: table.enumerated().map { ($1, UInt64($0)) })
+    let codes = values.map { numbers[$0] ?? 0 }
+    return wrap(
+      Tag.dictionary, values.count,
+      [
+        table.withUnsafeBufferPointer { planesOnly($0) },
+        codes.withUnsafeBufferPointer { planesOnly($0) },
+      ])
+  }
+}

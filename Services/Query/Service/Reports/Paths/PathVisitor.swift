@@ -1,0 +1,148 @@
+/// The paths of a block's opens: of each open its path and its user.
+struct PathRecords<Key: PathKey>: Sendable {
+  let firstUser: UInt32
+  var keys: [Key] = []
+  /// From `firstUser` on.
+  var users: [UInt32] = []
+
+  var byteCount: Int { keys.count * (MemoryLayout<Key>.stride + 4) }
+
+  mutating func append(_ other: PathRecords) {
+    keys += other.keys
+    users += other.users
+  }
+}
+
+struct PathSummary<Key: PathKey>: WalkSummary {
+  private(set) var parts: [PathRecords<Key>] = []
+
+  init() {}
+  init(_ records: PathRecords<Key>) { if !records.keys.isEmpty { parts = [records] } }
+
+  mutating func merge(_ other: PathSummary) { parts += other.parts }
+}
+
+/// What a question about paths looks for.
+struct PathPlan: Sendable {
+  let layout: PathLayout
+  let nodes: PathNodes
+  /// 0: none was asked for. `UInt32.max`: one that never happened.
+  let start: UInt32
+  let end: UInt32
+
+  static let neverHappened = UInt32.max
+
+  init(_ query: PathsQuery, _ nodes: PathNodes) {
+    func number(_ name: String?) -> UInt32 {
+      guard let name else { return 0 }
+      let number = nodes.number(name)
+      return number == 0 ? Self.neverHappened : number
+    }
+    self.nodes = nodes
+    layout = PathLayout(steps: query.steps, bits: nodes.bits)
+    start = number(query.start)
+    end = number(query.end)
+  }
+}
+
+/// Follows the nodes of each open.
+struct PathVisitor<Key: PathKey>: OpenVisitor {
+  struct Open {
+    var counts = false
+    /// Nodes so far; with `end` the latest ones, the newest first.
+    var key = Key.empty
+    var count = 0
+    var lastNode: UInt32 = 0
+    /// With `end`: the path that ends with the latest such node.
+    var found = Key.empty
+    var foundCount = 0
+  }
+
+  static var measuresStays: Bool { false }
+  static var noOpen: Open { Open() }
+  static var noVisit: Bool { false }
+
+  private let plan: PathPlan
+  private let layout: PathLayout
+  private let isOfEvents: Bool
+  private let numbers: Scratch<UInt32>
+  private var records: PathRecords<Key>
+  private var day: WalkedDay?
+  private var pages = UnsafeBufferPointer<UInt32>(start: nil, count: 0)
+  private var test = RowTest.nothing
+
+  init(_ users: Range<UInt32>, _ plan: PathPlan, _ numbers: Scratch<UInt32>) {
+    self.plan = plan
+    self.numbers = numbers
+    layout = plan.layout
+    isOfEvents = plan.nodes.isOfEvents
+    records = PathRecords(firstUser: users.lowerBound)
+  }
+
+  mutating func enter(_ day: WalkedDay, _ marks: DayMarks) {
+    self.day = day
+    pages = day.columns.page
+    test = marks.test
+  }
+
+  mutating func takeSummary() -> PathSummary<Key> {
+    defer { records = PathRecords(firstUser: records.firstUser) }
+    return PathSummary(records)
+  }
+
+  @inline(__always)
+  mutating func begin(_ row: Int, at time: Int64) -> Open {
+    guard let day, day.isInRange else { return Open() }
+    return Open(counts: test.holds(row, day))
+  }
+
+  @inline(__always)
+  mutating func view(_ row: Int, at time: Int64, _ open: inout Open) -> Bool {
+    guard !isOfEvents, open.counts else { return false }
+    take(numbers.pointer[Int(pages[row])], &open)
+    return false
+  }
+
+  @inline(__always)
+  mutating func stay(_ visit: Bool, _ milliseconds: Int64, _ open: inout Open) {}
+
+  @inline(__always)
+  mutating func event(_ row: Int, _ code: Int, at time: Int64, _ open: inout Open) {
+    if isOfEvents, open.counts { take(numbers.pointer[code], &open) }
+  }
+
+  /// The next node of an open. Repeats of one after another count once.
+  @inline(__always)
+  private func take(_ node: UInt32, _ open: inout Open) {
+    if node == 0 || node == open.lastNode { return }
+    open.lastNode = node
+    if plan.end != 0 {
+      open.key = open.key.moved(down: layout.bits)
+      open.key.put(node, layout.shift(0))
+      open.count = min(open.count &+ 1, layout.steps)
+      if node == plan.end { (open.found, open.foundCount) = (open.key, open.count) }
+      return
+    }
+    if open.count == layout.steps { return }
+    if open.count == 0, plan.start != 0, node != plan.start { return }
+    open.key.put(node, layout.shift(open.count))
+    open.count &+= 1
+  }
+
+  @inline(__always)
+  mutating func end(_ open: inout Open, of user: UInt32, _ end: OpenEnd) {
+    guard open.counts else { return }
+    let key = plan.end == 0 ? open.key : inOrderOfTime(open.found, open.foundCount)
+    if key == Key.empty { return }
+    records.keys.append(key)
+    records.users.append(user &- records.firstUser)
+  }
+
+  private func inOrderOfTime(_ found: Key, _ count: Int) -> Key {
+    var key = Key.empty
+    for step in 0..<count {
+      key.put(found.bits(layout.shift(step), layout.mask), layout.shift(count - 1 - step))
+    }
+    return key
+  }
+}
