@@ -236,9 +236,16 @@ package final class IngestCore: Sendable {
 
   /// What refuses a batch of this size before it is decoded: its key's limits, or a full queue. Nil: nothing.
   func refusal(bytes: Int, _ principal: Principal) -> RPCError? {
-    let refusal =
-      rates.refusal(of: principal)
-      ?? writer.refusal(bytes: bytes, app: principal.appID.flatMap { apps[$0] })
+    guard let refusal = rates.refusal(of: principal) else {
+      return queueRefusal(bytes: bytes, principal)
+    }
+    pipeline.refuse(.append)
+    return refusal
+  }
+
+  /// What the queue's bound alone refuses.
+  func queueRefusal(bytes: Int, _ principal: Principal) -> RPCError? {
+    let refusal = writer.refusal(bytes: bytes, app: principal.appID.flatMap { apps[$0] })
     if refusal != nil { pipeline.refuse(.append) }
     return refusal
   }

@@ -37,10 +37,10 @@ package final class IngestService: IngestHandlers {
 
   // MARK: Events
 
-  /// A batch that would be refused is, before its bytes have come.
+  /// A batch for which the queue has no room is refused before its bytes have come.
   package func gate(of method: MethodDescriptor) -> CallGate? {
     guard method.path == IngestMethods.collect.path else { return nil }
-    return { [core] in core.refusal(bytes: Limits.usualBatchBytes, $0) }
+    return { [core] in core.queueRefusal(bytes: Limits.usualBatchBytes, $0) }
   }
 
   package func collect(_ call: LoopCall) {

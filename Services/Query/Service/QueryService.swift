@@ -60,26 +60,31 @@ package final class QueryService: QueryHandlers {
     var quiet = 0
     var queries = engine.queryCount
     var position = engine.currentPosition
+    // As in ingest: a wall clock that is set ahead while the process runs makes no day old.
+    let (wall, start) = (WallClock.nowMilliseconds, MonotonicClock.now)
     while true {
       try await Task.sleep(for: .milliseconds(Self.mergeIntervalMilliseconds))
       quiet = engine.currentPosition == position ? quiet + 1 : 0
       position = engine.currentPosition
       // A setting below the default means it: nothing waits then.
       let leavesFew = quiet < Self.quietIntervals && sealRows >= Limits.sealRows
-      try await tend(rows: quiet < Self.quietIntervals ? sealRows : 1, leavesFew: leavesFew)
+      let now = min(
+        WallClock.nowMilliseconds, wall + (MonotonicClock.now - start) / 1_000_000)
+      try await tend(
+        rows: quiet < Self.quietIntervals ? sealRows : 1, leavesFew: leavesFew, now: now)
       idle = engine.queryCount == queries ? idle + 1 : 0
       queries = engine.queryCount
       if idle == Self.idleIntervals { runner.giveBack() }
     }
   }
 
-  private func tend(rows: Int, leavesFew: Bool) async throws {
+  private func tend(rows: Int, leavesFew: Bool, now: Int64) async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
       mergeQueue.async { [runner, compressAfterSeconds, retentionDays] in
         continuation.resume(
           with: Result {
             try runner.engine.mergeIfDue(
-              rows: rows, leavesFew: leavesFew, retentionDays: retentionDays)
+              rows: rows, leavesFew: leavesFew, retentionDays: retentionDays, nowMilliseconds: now)
             try runner.engine.compressQuiet(seconds: compressAfterSeconds)
           })
       }

@@ -1,5 +1,7 @@
 import Events
+import Messages
 import Query
+import RPC
 import Store
 import TestKit
 import Testing
@@ -66,6 +68,45 @@ import Testing
     // To keep more later brings nothing back.
     try harness.engine.mergeIfDue(rows: .max, retentionDays: 30)
     #expect(try !metrics(harness, 0...9).isComplete)
+  }
+
+  @Test func `tiers and lifecycle of dropped days count who is left`() async throws {
+    let harness = try harness()
+    try harness.apply(events(0..<10), receivedMilliseconds: 10 * Self.day)
+    try harness.engine.mergeIfDue(rows: 1, retentionDays: 3)
+    let users = UsersService(
+      runner: ReportRunner(engine: harness.engine, configuration: QueryConfiguration()))
+    func context(_ method: MethodDescriptor) -> CallContext {
+      CallContext(
+        method: method, principal: Principal(tokenID: "t", appID: "shop", scopes: ["query:read"]))
+    }
+    var tiers = ProtoGetUserTiersRequest()
+    tiers.range.beginDate = "19700101"
+    tiers.range.endDate = "19700110"
+    var lifecycle = ProtoGetLifecycleRequest()
+    lifecycle.range = tiers.range
+    for unit in [ProtoGranularity.day, .week] {
+      lifecycle.granularity = unit
+      for point in try await users.getLifecycle(
+        lifecycle, context: context(UsersMethods.getLifecycle)
+      ).points {
+        #expect(point.new + point.returning + point.resurrecting <= 3, "\(point)")
+      }
+    }
+    let points = try await users.getUserTiers(
+      tiers, context: context(UsersMethods.getUserTiers)
+    ).points
+    for (day, point) in points.enumerated() {
+      #expect(point.new + point.active + point.dormant + point.churned == UInt64(day + 2), "\(point)")
+      #expect(day >= 8 || point.new == 0, "\(point)")
+    }
+  }
+
+  @Test func `a clock of ingest that is set ahead drops nothing that the time here would keep`() throws {
+    let harness = try harness()
+    try harness.apply(events(0..<10), receivedMilliseconds: 3_652 * Self.day)
+    try harness.engine.mergeIfDue(rows: 1, retentionDays: 3, nowMilliseconds: 10 * Self.day)
+    #expect(try segments(harness) == [8, 9])
   }
 
   @Test func `late events of dropped days are dropped too`() throws {

@@ -10,20 +10,25 @@ extension QueryEngine {
   ///   - rows: from how many unsealed rows on an app is sealed.
   ///   - leavesFew: days that few rows came to wait for more.
   ///   - retentionDays: how many days are kept, the log's last one included; 0: all.
+  ///   - nowMilliseconds: a last moment of the log that lies beyond it counts as this: the clock of ingest may have been set ahead.
   /// - Returns: the rows sealed.
   @discardableResult
   package func mergeIfDue(
-    rows: Int? = nil, leavesFew: Bool = false, retentionDays: Int = 0
+    rows: Int? = nil, leavesFew: Bool = false, retentionDays: Int = 0,
+    nowMilliseconds: Int64 = .max
   ) throws -> Int {
     try merging.withLock { _ in
       try mergeNow(
-        max(rows ?? Limits.sealRows, 1), leavesFew: leavesFew, retentionDays: retentionDays)
+        max(rows ?? Limits.sealRows, 1), leavesFew: leavesFew, retentionDays: retentionDays,
+        nowMilliseconds)
     }
   }
 
-  private func mergeNow(_ least: Int, leavesFew: Bool, retentionDays: Int) throws -> Int {
+  private func mergeNow(
+    _ least: Int, leavesFew: Bool, retentionDays: Int, _ now: Int64
+  ) throws -> Int {
     var sealed = 0
-    let received = currentPosition.receivedMilliseconds
+    let received = min(currentPosition.receivedMilliseconds, now)
     for app in apps {
       let (unsealed, waiting, keptFrom, removes) = app.tables.withLock { tables in
         let keptFrom = tables.firstKeptDay(retentionDays, at: received)

@@ -33,7 +33,7 @@ struct CSVText {
   /// A text that a spreadsheet would run as a formula gets an apostrophe before it (OWASP, "CSV Injection"): page paths and
   /// values of fields come from outside.
   private mutating func append(_ text: String) {
-    let isFormula = text.utf8.first.map { Self.formulaStarts.contains($0) } ?? false
+    let isFormula = text.unicodeScalars.first.map { Self.formulaStarts.contains($0) } ?? false
     let text = isFormula && Double(text) == nil ? "'" + text : text
     guard text.utf8.contains(where: Self.quoted.contains) else {
       bytes += Array(text.utf8)
@@ -48,6 +48,8 @@ struct CSVText {
   }
 
   private static let quoted: Set<UInt8> = [44, 34, 13, 10]
-  /// = + - @, tab and carriage return.
-  private static let formulaStarts: Set<UInt8> = [61, 43, 45, 64, 9, 13]
+  /// Also in their full-width forms.
+  private static let formulaStarts: Set<Unicode.Scalar> = [
+    "=", "+", "-", "@", "\t", "\r", "\n", "\u{FF1D}", "\u{FF0B}", "\u{FF0D}", "\u{FF20}",
+  ]
 }

@@ -96,7 +96,9 @@ private struct LifecycleRun {
       let active = try history.periods(begin..<end, query.unit)
       for number in begin..<end {
         let now = active[number - begin]
-        points.append(point(number, now, previous, new: new[number - numbers.lowerBound].count))
+        // First active times outlast the events of days that were dropped: who is new is among those who are left.
+        let new = UserBitmap(new[number - numbers.lowerBound]).intersectionCount(now)
+        points.append(point(number, now, previous, new: new))
         previous = now
       }
       control.release(active.reduce(0) { $0 + $1.byteCount })
@@ -127,7 +129,7 @@ private struct LifecycleRun {
     let new = snapshot.newUsers(number..<number + 1, query.unit, query.traffic)[0]
     var users = sets[stage == .dormant ? 0 : 1]
     switch stage {
-    case .new: users = UserBitmap(new)
+    case .new: users.formIntersection(UserBitmap(new))
     case .returning: users.formIntersection(sets[0])
     case .resurrecting:
       users.subtract(sets[0])

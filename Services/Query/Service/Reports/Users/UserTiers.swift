@@ -102,11 +102,13 @@ private struct UserTiersRun {
     let (new, ever) = firstActive(periods)
     return periods.indices.map { index in
       let (active, dormant) = (windows[index][0], windows[index][1])
+      // First active times outlast the events of days that were dropped: of such a day nobody is left.
+      let new = min(new[index], active)
       return TierPoint(
         period: periods[index],
         isComplete: periods[index].milliseconds.upperBound
           <= snapshot.position.receivedMilliseconds,
-        users: [new[index], active - new[index], dormant - active, ever[index] - dormant])
+        users: [new, active - new, dormant - active, ever[index] - dormant])
     }
   }
 
@@ -144,7 +146,7 @@ private struct UserTiersRun {
     let users = last.indices.filter { user in
       let time = first[UInt32(user)]
       guard time < period.milliseconds.upperBound else { return false }
-      let isNew = time >= period.milliseconds.lowerBound
+      let isNew = time >= period.milliseconds.lowerBound && last[user] == day
       let lastDay = max(last[user], day - rule.dormantDays)
       return rule.tier(first: isNew ? day : lastDay - 1, last: isNew ? day : lastDay, on: day) == tier
     }
