@@ -59,11 +59,17 @@ struct ReportCommand: AsyncParsableCommand {
     let appID = app.appID
     if !appID.isEmpty { fields.append("\"app_id\": \(JSONText.quoted(appID))") }
     if report == "overview" {
+      guard period.begin == nil else {
+        throw CommandFailure.usage("--from: an overview is of one day: --to")
+      }
       if let day = period.end { fields.append("\"date\": \(JSONText.quoted(day))") }
     } else {
       fields.append("\"range\": \(try Printer.jsonText(try period.range()))")
     }
     if let filter {
+      guard !more.contains("\"filter\"") || report == "funnel" || report == "events" else {
+        throw CommandFailure.usage("--filter and a filter in --with exclude each other")
+      }
       fields.append("\"filter\": \(try Printer.jsonText(try FilterText.parse(filter)))")
     }
     var request = try Self.report(report, "{\(fields.joined(separator: ", "))}", "options")
@@ -72,11 +78,17 @@ struct ReportCommand: AsyncParsableCommand {
     return request
   }
 
+  private static let names = [
+    "trend", "funnel", "events", "retention", "overview", "visit_distribution", "pages", "sources",
+    "performance", "user_tiers", "lifecycle", "stickiness", "repurchase", "paths",
+  ]
+
   private static func report(
     _ name: String, _ json: String, _ from: String
   ) throws -> ProtoReport {
-    guard name.allSatisfy({ $0.isLowercase || $0 == "_" }) else {
-      throw CommandFailure.usage("\"\(name)\" is no report")
+    guard names.contains(name) else {
+      throw CommandFailure.usage(
+        "\"\(name)\" is no report: one of \(names.joined(separator: ", "))")
     }
     do {
       return try ProtoReport(jsonString: "{\"\(name)\": \(json)}")

@@ -22,8 +22,8 @@ struct TokenCommand: AsyncParsableCommand {
     @Option(
       name: .customLong("scope"),
       help: """
-        ingest:write ingest:import plan:read plan:write profile:read profile:write profile:erase query:read live:read \
-        events:read admin; may be given again.
+        ingest:write ingest:import plan:read plan:write profile:read profile:write profile:erase query:read \
+        query:users live:read events:read admin; may be given again.
         """)
     var scopes: [String] = []
     @Option(help: "What it is for.")

@@ -35,7 +35,8 @@ struct CSVText {
   private mutating func append(_ text: String) {
     let isFormula = text.unicodeScalars.first.map { Self.formulaStarts.contains($0) } ?? false
     let text = isFormula && Double(text) == nil ? "'" + text : text
-    guard text.utf8.contains(where: Self.quoted.contains) else {
+    // The empty text is quoted, a missing value is not: the two differ.
+    guard text.isEmpty || text.utf8.contains(where: Self.quoted.contains) else {
       bytes += Array(text.utf8)
       return
     }
