@@ -91,8 +91,6 @@ import Testing
       if random.oneIn(12) {
         day += 1
         if random.oneIn(5) { skipped += random.pick([1, 10, 3_652]) }
-      } else if random.oneIn(60) {
-        skipped -= 2 + random.below(5_000)
       }
       let today = Int64(day + skipped)
       try store.write { connection in

@@ -146,15 +146,15 @@ package final class EventIDs {
 
   // MARK: Days
 
-  /// Tells the time of receipt of what comes next, ms since 1970. Days on which nothing came do not count: a clock that is set
-  /// forward by years makes no id be forgotten that a batch on its way may bring again, nor does one that is set back later make
-  /// ids stay for years. A clock that goes back by a day or less changes nothing.
+  /// Tells the time of receipt of what comes next, ms since 1970. A clock that goes back changes nothing, and days on which
+  /// nothing came do not count: one that is set forward by years makes no id be forgotten that a batch on its way may bring
+  /// again.
   package func advance(to received: Int64, _ connection: StoreConnection) throws {
     let today = received / 86_400_000
-    guard today > day || today < day - 1 else { return }
+    guard today > day else { return }
     if !open.isEmpty { try seal(connection) }
-    let shift = day == .min ? 0 : today > day ? today - day - 1 : today - day
-    if shift != 0 { try move(by: shift, connection) }
+    let skipped = day == .min ? 0 : today - day - 1
+    if skipped > 0 { try keepLonger(by: skipped, connection) }
     day = today
     if let sealing, sealing.run.lastDay < today { try finishSealing(connection) }
     // Ids or not: the day is known after a restart.
@@ -163,12 +163,12 @@ package final class EventIDs {
     forgetOld()
   }
 
-  private func move(by days: Int64, _ connection: StoreConnection) throws {
+  private func keepLonger(by skipped: Int64, _ connection: StoreConnection) throws {
     try finishSealing(connection)
-    for number in runs.keys { runs[number]?.lastDay += days }
-    for index in indexes { index.lastDay += days }
+    for number in runs.keys { runs[number]?.lastDay += skipped }
+    for index in indexes { index.lastDay += skipped }
     try connection.execute(
-      "UPDATE event_id_run SET last_day = last_day + ?", [.integer(days)])
+      "UPDATE event_id_run SET last_day = last_day + ?", [.integer(skipped)])
   }
 
   /// Of runs that are out of their window nothing is known from here on.
@@ -413,8 +413,7 @@ package final class EventIDs {
         let entry = EventIDEntry.read(bytes, index)
         open[entry.key] = entry.content
       }
-      // The last row's, which may be an earlier one.
-      day = select.int64(0)
+      day = max(day, select.int64(0))
       openLastDay = max(openLastDay, select.int64(1))
     }
   }
