@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def peak_memory(process):
 
 
 def metric(suite, name):
+    """A figure that query tells; its page may open a little after its port."""
+    wait_until(lambda: listens(suite.metrics_ports["query"]), "query's metrics are not there", 30)
     text = urllib.request.urlopen(f"http://127.0.0.1:{suite.metrics_ports['query']}/metrics", timeout=5).read().decode()
     return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
 
@@ -184,14 +187,18 @@ class Asking:
 
 
 def wait_port(process):
-    import socket
     end = time.monotonic() + 60
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", process.port), timeout=1).close()
-        except OSError:
-            check(process.running and time.monotonic() < end, f"query does not start:\n{process.log_tail()}")
-            time.sleep(0.0005)
+    while not listens(process.port):
+        check(process.running and time.monotonic() < end, f"query does not start:\n{process.log_tail()}")
+        time.sleep(0.0005)
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
 
 
 def checksum(rows):

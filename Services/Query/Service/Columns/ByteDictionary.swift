@@ -183,18 +183,44 @@ extension ByteDictionary {
 
   /// Adds what `encode` gave, in the same order. An empty string is one that was erased.
   mutating func append(encoded bytes: [UInt8]) throws(FormatError) {
+    let lengths = try Self.lengths(bytes)
+    let begin = arena.count
+    let added = bytes.count - lengths.count * 4
+    arena += [UInt8](unsafeUninitializedCapacity: added) { target, filled in
+      filled = added
+      bytes.withUnsafeBytes { source in
+        let target = UnsafeMutableRawBufferPointer(target)
+        var from = 4
+        var to = 0
+        for length in lengths {
+          UnsafeMutableRawBufferPointer(rebasing: target[to..<to + length])
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[from..<from + length]))
+          from += length + 4
+          to += length
+          ends.append(begin + to)
+        }
+      }
+    }
+  }
+
+  /// How long each string is. Checks that they fill the bytes.
+  private static func lengths(_ bytes: [UInt8]) throws(FormatError) -> [Int] {
+    var lengths: [Int] = []
+    lengths.reserveCapacity(bytes.count / 16)
     var offset = 0
     while offset < bytes.count {
       guard offset + 4 <= bytes.count else { throw FormatError("a dictionary's chunk ends early") }
-      let length = (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << ($1 * 8) }
+      let length = Int(
+        UInt32(
+          littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self) }))
       offset += 4
       guard length <= bytes.count - offset else {
         throw FormatError("a dictionary's chunk holds a string of \(length) bytes")
       }
-      arena.append(contentsOf: bytes[offset..<offset + length])
-      ends.append(arena.count)
+      lengths.append(length)
       offset += length
     }
+    return lengths
   }
 }
 
