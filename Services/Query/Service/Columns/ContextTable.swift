@@ -71,6 +71,28 @@ struct ContextTable: Sendable {
     return column.isEmpty ? Array(repeating: 0, count: count) : column.all
   }
 
+  /// Calls `body` with a look at the column, which costs no copy.
+  ///
+  /// Precondition: the column is among those that were asked for.
+  func withLook<Result>(
+    _ position: Int, _ body: (ContextLook) throws -> Result
+  ) rethrows -> Result {
+    guard let column = columns[position] else {
+      preconditionFailure("column \(position) of the contexts was not asked for")
+    }
+    switch column {
+    case _ where column.isEmpty: return try body(ContextLook())
+    case .narrow(let words):
+      return try words.withUnsafeBufferPointer {
+        try body(ContextLook(narrow: $0.baseAddress, highest: Int(words.max() ?? 0)))
+      }
+    case .wide(let words):
+      return try words.withUnsafeBufferPointer {
+        try body(ContextLook(wide: $0.baseAddress, highest: Int(words.max() ?? 0)))
+      }
+    }
+  }
+
   /// The same of one context.
   func word(_ number: Int, _ position: Int) -> UInt32 {
     guard let column = columns[position] else {
@@ -120,4 +142,20 @@ struct ContextTable: Sendable {
 
   /// Bytes of memory, about.
   var byteCount: Int { columns.reduce(512) { $0 + ($1?.byteCount ?? 0) } }
+}
+
+/// One column of the contexts while it is read. Good only inside `withLook`.
+struct ContextLook {
+  /// Neither: no context has the column.
+  fileprivate var narrow: UnsafePointer<UInt16>?
+  fileprivate var wide: UnsafePointer<UInt32>?
+  /// No word is higher.
+  fileprivate(set) var highest = 0
+
+  /// The word of a context.
+  @inline(__always)
+  subscript(number: Int) -> Int {
+    if let narrow { return Int(narrow[number]) }
+    return wide.map { Int($0[number]) } ?? 0
+  }
 }

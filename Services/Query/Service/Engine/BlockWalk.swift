@@ -19,10 +19,6 @@ struct BlockWalk<Visitor: OpenVisitor> {
   /// The log's latest receipt time.
   private let received: Int64
 
-  /// No mark has been seen that tells.
-  private static var unknown: Int64 { Int64.min }
-  /// Not in the background.
-  private static var foreground: Int64 { Int64.min + 1 }
   /// Before every event by more than any timeout.
   private static var never: Int64 { -(1 << 62) }
 
@@ -45,24 +41,31 @@ struct BlockWalk<Visitor: OpenVisitor> {
     var stay: Int64?
   }
 
-  /// - Parameter known: when users went to the background before the walk; `Int64.min`: not there.
+  /// - Parameters:
+  ///   - known: when users went to the background before the walk; `Int64.min`: not there.
+  ///   - received: the log's latest receipt time, ms since 1970.
   init(
-    users: Range<UInt32>, visitor: Visitor, known: [UInt32: Int64], snapshot: AppSnapshot
+    users: Range<UInt32>, visitor: consuming Visitor, known: [UInt32: Int64] = [:],
+    rules: SessionRules, received: Int64
   ) {
     self.users = users
     self.visitor = visitor
-    timeout = snapshot.rules.timeoutMilliseconds
-    mergeUnder = snapshot.rules.mergeUnderMilliseconds
-    received = snapshot.position.receivedMilliseconds
-    backgrounds = Array(repeating: Self.unknown, count: users.count)
+    timeout = rules.timeoutMilliseconds
+    mergeUnder = rules.mergeUnderMilliseconds
+    self.received = received
+    backgrounds = Array(repeating: BackgroundMark.unknown, count: users.count)
     for (user, time) in known where users.contains(user) {
-      backgrounds[Int(user - users.lowerBound)] = time == Int64.min ? Self.foreground : time
+      backgrounds[Int(user - users.lowerBound)] =
+        time == Int64.min ? BackgroundMark.foreground : time
     }
   }
 
   var isCarrying: Bool { !carried.isEmpty }
 
   mutating func takeSummary() -> Visitor.Summary { visitor.takeSummary() }
+
+  /// When a user of the block went to the background, as far as has been walked; or a `BackgroundMark`.
+  func background(of user: UInt32) -> Int64 { backgrounds[Int(user - users.lowerBound)] }
 
   mutating func takeMissing() -> [UInt32] {
     defer { missing = [] }
@@ -72,14 +75,21 @@ struct BlockWalk<Visitor: OpenVisitor> {
   // MARK: Days
 
   /// A day of the range: all users. A day before it: those of `followed`, ascending.
+  ///
+  /// - Parameter opens: what is known of the day of the range already.
   mutating func walk(
-    _ columns: DayColumns, _ day: WalkedDay, _ marks: Visitor.Marks, followed: [UInt32]?
+    _ columns: DayColumns, _ day: WalkedDay, _ marks: Visitor.Marks, opens: DayOpens?,
+    followed: [UInt32]?
   ) {
     visitor.enter(day, marks)
     let positions = columns.positions(of: users)
     guard let first = positions.first else { return endAll(before: day.end) }
     var stays = StayCursor(columns, from: columns.rows(ofUserAt: first).lowerBound)
     var old = 0
+    if let opens, followed == nil {
+      walk(columns, positions, day, opens, &stays, &old)
+      return keepRest(from: old, before: day.end)
+    }
     var wanted = followed?.partitioningIndex { $0 >= users.lowerBound } ?? 0
     columns.users.withUnsafeBufferPointer { dayUsers in
       columns.userEnds.withUnsafeBufferPointer { ends in
@@ -95,6 +105,35 @@ struct BlockWalk<Visitor: OpenVisitor> {
       }
     }
     keepRest(from: old, before: day.end)
+  }
+
+  /// The same where the opens of most users are known.
+  private mutating func walk(
+    _ columns: DayColumns, _ positions: Range<Int>, _ day: WalkedDay, _ opens: DayOpens,
+    _ stays: inout StayCursor, _ old: inout Int
+  ) {
+    let (dayUsers, ends) = (day.columns.users, day.columns.userEnds)
+    // Users one after another whose opens are taken at once.
+    var begin = positions.lowerBound
+    for position in positions {
+      let user = dayUsers[position]
+      while old < carried.count, carried[old].user < user {
+        keep(carried[old], before: day.end)
+        old += 1
+      }
+      let goesOn = old < carried.count && carried[old].user == user
+      if opens.isWhole.pointer[position] != 0, !goesOn {
+        if let background = opens.background(position, dayBegin: day.begin) {
+          backgrounds[Int(user - users.lowerBound)] = background
+        }
+        continue
+      }
+      if begin < position { visitor.take(begin..<position, of: opens) }
+      begin = position + 1
+      let rows = (position == 0 ? 0 : Int(ends[position - 1]))..<Int(ends[position])
+      walkUser(user, rows, day, &stays, &old)
+    }
+    if begin < positions.upperBound { visitor.take(begin..<positions.upperBound, of: opens) }
   }
 
   @inline(__always)
@@ -245,14 +284,14 @@ struct BlockWalk<Visitor: OpenVisitor> {
     switch code {
     case WalkedDay.launch:
       begins = true
-      state.background = Self.foreground
+      state.background = BackgroundMark.foreground
     case WalkedDay.foreground:
       if !begins {
-        if state.background == Self.unknown { missing.append(state.user) }
-        let isInBackground = state.background > Self.foreground
+        if state.background == BackgroundMark.unknown { missing.append(state.user) }
+        let isInBackground = state.background > BackgroundMark.foreground
         begins = isInBackground && time &- state.background > mergeUnder
       }
-      state.background = Self.foreground
+      state.background = BackgroundMark.foreground
     case WalkedDay.background: state.background = time
     default: break
     }

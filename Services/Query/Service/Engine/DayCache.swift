@@ -1,3 +1,4 @@
+import Events
 import Synchronization
 
 /// A day of which some rows are not sealed yet, put together as far as one query saw it. The next one adds what has come
@@ -30,12 +31,13 @@ final class DayCache: Sendable {
     case sealed(Int64)
     case mixed(MixedDay.Key)
     case facts(Int64)
+    case opens(Int64)
     case rows(Int64, Set<UInt32>)
 
     /// nil: of several.
     var segment: Int64? {
       switch self {
-      case .sealed(let id), .facts(let id), .rows(let id, _): id
+      case .sealed(let id), .facts(let id), .opens(let id), .rows(let id, _): id
       case .mixed: nil
       }
     }
@@ -45,6 +47,7 @@ final class DayCache: Sendable {
     case sealed(DayColumns)
     case mixed(MixedDay, MixedDay.Version)
     case facts(DayFacts, SceneExclusion)
+    case opens(DayOpens)
     case rows([UInt32], users: [UInt32])
   }
 
@@ -189,6 +192,31 @@ final class DayCache: Sendable {
       $0.insert(.facts(segment.id), .facts(facts, exclusion), facts.byteCount, bytesMax)
     }
     return facts
+  }
+
+  func opens(_ segment: Segment, _ rules: SessionRules, make: () -> DayOpens) -> DayOpens {
+    func known() -> DayOpens? {
+      guard case .opens(let opens)? = state.withLock({ $0.use(.opens(segment.id)) }) else {
+        return nil
+      }
+      return opens.rules == rules ? opens : nil
+    }
+    if let known = known() { return known }
+    return turns.with(Int(truncatingIfNeeded: segment.id)) {
+      if let known = known() { return known }
+      let opens = make()
+      state.withLock {
+        $0.insert(.opens(segment.id), .opens(opens), opens.byteCount, bytesMax)
+      }
+      return opens
+    }
+  }
+
+  func holdsOpens(_ segment: Segment, _ rules: SessionRules) -> Bool {
+    guard case .opens(let opens)? = state.withLock({ $0.use(.opens(segment.id)) }) else {
+      return false
+    }
+    return opens.rules == rules
   }
 
   /// The rows of some events, and their users.

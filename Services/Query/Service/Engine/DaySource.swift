@@ -94,6 +94,20 @@ struct DaySource: Sendable {
     }
   }
 
+  /// Where the opens of a day begin and end; nil: the day has rows that are not sealed, or none. Kept between queries.
+  ///
+  /// - Parameter columns: of the day, with events, pages and stays.
+  func opens(_ columns: DayColumns) -> DayOpens? {
+    guard let segment = sealedSegment(columns.day) else { return nil }
+    return engine.cache.opens(segment, snapshot.rules) {
+      DayOpens(columns, end: begin(of: columns.day + 1), rules: snapshot.rules)
+    }
+  }
+
+  func knowsOpens(_ day: Int32) -> Bool {
+    sealedSegment(day).map { engine.cache.holdsOpens($0, snapshot.rules) } ?? true
+  }
+
   private static let factNeeds = DayNeeds(rows: [], contexts: [])
 
   private func note(_ day: DayColumns, _ isKnown: Bool) {

@@ -114,7 +114,7 @@ final class EventSelector: @unchecked Sendable {
     if let required { keep(&rows, day, by: required) }
     if explains { selection.looked = rows }
     let before = rows.count
-    for filter in contextFilters { keep(&rows, day, byContext: filter.mask(day.ofContexts)) }
+    for filter in contextFilters { filter.keep(&rows, day) }
     for filter in filters { keep(&rows, day, by: filter) }
     selection.tally.read = UInt64(rows.count)
     if before > rows.count { selection.tally.excluded[.filter] = UInt64(before - rows.count) }
@@ -130,7 +130,7 @@ final class EventSelector: @unchecked Sendable {
   ) throws -> (rows: [UInt32], looked: Int) {
     guard drivers.isEmpty else { return driven(day) }
     if named != nil, let rows = source.knownRows(of: codes, day.day) {
-      return (rows.filter { counted[Int(day.flags[Int($0)])] != 0 }, rows.count)
+      return (counting(rows, day), rows.count)
     }
     let (rows, looked) = scanned(day)
     // Kept for the next question where they are few.
@@ -189,15 +189,41 @@ final class EventSelector: @unchecked Sendable {
     return (kept, looked)
   }
 
+  /// Those of some rows whose traffic counts.
+  private func counting(_ rows: [UInt32], _ day: DayColumns) -> [UInt32] {
+    day.flags.withUnsafeBufferPointer { flags in
+      counted.withUnsafeBufferPointer { counted in
+        Self.compact(rows) { counted[Int(flags[Int($0)])] }
+      }
+    }
+  }
+
   /// The same, looking only at rows that have one of the fields: few as a rule.
   private func driven(_ day: DayColumns) -> (rows: [UInt32], looked: Int) {
-    var looked = 0
-    var rows: [UInt32] = []
-    for row in drivenRows(day) where named.map({ $0[Int(day.event[Int(row)])] != 0 }) ?? true {
-      looked += 1
-      if counted[Int(day.flags[Int(row)])] != 0 { rows.append(row) }
+    var rows = drivenRows(day)
+    if let named {
+      rows = day.event.withUnsafeBufferPointer { events in
+        named.withUnsafeBufferPointer { named in
+          Self.compact(rows) { named[Int(events[Int($0)])] }
+        }
+      }
     }
-    return (rows, looked)
+    return (counting(rows, day), rows.count)
+  }
+
+  /// The rows for which `holds` gives 1. Without a branch.
+  @inline(__always)
+  private static func compact(_ rows: [UInt32], _ holds: (UInt32) -> UInt8) -> [UInt32] {
+    [UInt32](unsafeUninitializedCapacity: rows.count + 1) { kept, filled in
+      filled = rows.withUnsafeBufferPointer { rows in
+        var count = 0
+        for row in rows {
+          kept[count] = row
+          count &+= Int(holds(row))
+        }
+        return count
+      }
+    }
   }
 
   private func drivenRows(_ day: DayColumns) -> [UInt32] {
@@ -229,28 +255,6 @@ final class EventSelector: @unchecked Sendable {
   }
 
   // MARK: Filters
-
-  private func keep(_ rows: inout [UInt32], _ day: DayColumns, byContext mask: [UInt8]) {
-    let kept = rows.withUnsafeMutableBufferPointer { rows in
-      day.context.withUnsafeBufferPointer { contexts in
-        mask.withUnsafeBufferPointer { Self.keep(rows, contexts, $0) }
-      }
-    }
-    rows.removeLast(rows.count - kept)
-  }
-
-  private static func keep<Code: FixedWidthInteger>(
-    _ rows: UnsafeMutableBufferPointer<UInt32>, _ contexts: UnsafeBufferPointer<Code>,
-    _ mask: UnsafeBufferPointer<UInt8>
-  ) -> Int {
-    var kept = 0
-    for index in 0..<rows.count {
-      let row = rows[index]
-      rows[kept] = row
-      kept &+= Int(mask[Int(contexts[Int(row)])])
-    }
-    return kept
-  }
 
   private func keep(_ rows: inout [UInt32], _ day: DayColumns, by filter: FilterProgram) {
     if rows.isEmpty { return }

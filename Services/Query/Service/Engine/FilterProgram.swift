@@ -82,12 +82,63 @@ final class FilterProgram {
   private func combine(
     _ parts: [Node], _ day: DayColumns, _ operation: (UInt8, UInt8) -> UInt8
   ) -> [UInt8] {
-    var result = mask(parts[0], day)
-    for part in parts.dropFirst() {
-      let other = mask(part, day)
+    Self.combine(parts.map { mask($0, day) }, operation)
+  }
+
+  private static func combine(
+    _ masks: [[UInt8]], _ operation: (UInt8, UInt8) -> UInt8
+  ) -> [UInt8] {
+    var result = masks[0]
+    for other in masks.dropFirst() {
       for row in result.indices { result[row] = operation(result[row], other[row]) }
     }
     return result
+  }
+
+  // MARK: Contexts
+
+  /// 1 for each context that matches, 0 for the others. Precondition: the context alone decides.
+  func contextMask(_ day: DayColumns) -> [UInt8] { contextMask(root, day) }
+
+  private func contextMask(_ node: Node, _ day: DayColumns) -> [UInt8] {
+    switch node {
+    case .and(let parts): Self.combine(parts.map { contextMask($0, day) }, &)
+    case .or(let parts): Self.combine(parts.map { contextMask($0, day) }, |)
+    case .not(let part): contextMask(part, day).map { $0 ^ 1 }
+    case .condition(let condition): condition.perContext(day)
+    }
+  }
+
+  /// Leaves the rows whose context matches. Precondition: the context alone decides.
+  func keep(_ rows: inout [UInt32], _ day: DayColumns) {
+    if rows.isEmpty { return }
+    if rows.count < day.contextCount, case .condition(let condition) = root,
+      condition.keepFew(&rows, day)
+    {
+      return
+    }
+    contextMask(day).withUnsafeBufferPointer { mask in
+      rows.keep(day.context) { mask[$0] }
+    }
+  }
+}
+
+extension [UInt32] {
+  /// Leaves the rows for whose context `holds` gives 1. Without a branch: a row that does not match is overwritten by the next.
+  @inline(__always)
+  fileprivate mutating func keep(_ contexts: [UInt32], _ holds: (Int) -> UInt8) {
+    let kept = withUnsafeMutableBufferPointer { rows in
+      contexts.withUnsafeBufferPointer { contexts in
+        var kept = 0
+        for index in 0..<rows.count {
+          let row = rows[index]
+          rows[kept] = row
+          kept &+= Int(holds(Int(contexts[Int(row)])))
+        }
+        return kept
+      }
+    }
+    removeLast(count - kept)
   }
 }
 
@@ -142,8 +193,9 @@ private final class ConditionProgram {
     case .page: return mask(.pages, day.page)
     case .user: return userMask(day)
     case .releaseChannel: return day.flags.map { holds(FieldSource.channelName($0)) }
-    case .context(let position, let type): return contextMask(day, position, type)
-    case .source(let column): return sourceMask(day, column)
+    case .context, .source:
+      let perContext = perContext(day)
+      return day.context.map { perContext[Int($0)] }
     case .fields(let codes): return fieldMask(day, codes)
     }
   }
@@ -158,17 +210,33 @@ private final class ConditionProgram {
 
   /// Makes the memo know all these codes. Code 0 is a missing value.
   private func decide(_ kind: DictionaryKind, _ codes: [UInt32]) {
-    var known = memo[kind] ?? [test.missing ? 2 : 1]
-    if let highest = codes.max(), Int(highest) >= known.count {
-      known += Array(repeating: 0, count: Int(highest) + 1 - known.count)
+    let highest = Int(codes.max() ?? 0)
+    codes.withUnsafeBufferPointer { codes in
+      decide(kind, highest: highest, codes.count) { Int(codes[$0]) }
+    }
+  }
+
+  /// - Parameter code: the code at a place below `count`.
+  @inline(__always)
+  private func decide(
+    _ kind: DictionaryKind, highest: Int, _ count: Int, _ code: (Int) -> Int
+  ) {
+    // Taken out, so that it is not copied.
+    var known = memo.removeValue(forKey: kind) ?? [test.missing ? 2 : 1]
+    if highest >= known.count {
+      known += repeatElement(0, count: highest + 1 - known.count)
     }
     var unknown: [UInt32] = []
-    for code in codes where known[Int(code)] == 0 {
-      known[Int(code)] = 1
-      unknown.append(code)
+    known.withUnsafeMutableBufferPointer { known in
+      for place in 0..<count where known[code(place)] == 0 {
+        known[code(place)] = 1
+        unknown.append(UInt32(code(place)))
+      }
     }
-    for (code, text) in zip(unknown, app.texts(kind, unknown)) {
-      known[Int(code)] = holds(text) + 1
+    if !unknown.isEmpty {
+      for (code, text) in zip(unknown, app.texts(kind, unknown)) {
+        known[Int(code)] = holds(text) + 1
+      }
     }
     memo[kind] = known
   }
@@ -183,23 +251,59 @@ private final class ConditionProgram {
     return mask
   }
 
-  private func contextMask(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [UInt8] {
-    let column = day.contextColumn(position)
-    let perContext: [UInt8]
-    if type == .text {
-      perContext = mask(.values, column)
-    } else {
-      perContext = column.map { number in
-        let holds = number == 0 ? test.missing : test.holds(number: .integer(Int64(number)))
-        return holds ? 1 : 0
-      }
+  // MARK: Contexts
+
+  /// 1 for each context that matches, 0 for the others. Precondition: the context alone decides.
+  func perContext(_ day: DayColumns) -> [UInt8] {
+    switch source {
+    case .context(let position, let type): perContext(day, position, type)
+    case .source(let column): perContext(day, column)
+    case .event, .page, .user, .releaseChannel, .fields: preconditionFailure("not of the context")
     }
-    return day.context.map { perContext[Int($0)] }
   }
 
-  private func sourceMask(_ day: DayColumns, _ column: SourceColumn) -> [UInt8] {
+  private func perContext(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [UInt8] {
+    day.contexts.withLook(position) { words in
+      let count = day.contextCount
+      guard type == .text else {
+        return (0..<count).map { holds(number: words[$0]) }
+      }
+      decide(.values, highest: words.highest, count) { words[$0] }
+      return [UInt8](unsafeUninitializedCapacity: count) { mask, filled in
+        filled = count
+        memo[.values]?.withUnsafeBufferPointer { known in
+          for context in 0..<count { mask[context] = known[words[context]] &- 1 }
+        }
+      }
+    }
+  }
+
+  private func holds(number word: Int) -> UInt8 {
+    let holds = word == 0 ? test.missing : test.holds(number: .integer(Int64(word)))
+    return holds ? 1 : 0
+  }
+
+  /// Leaves the rows that match, looking at their contexts only: for fewer rows than the day has contexts.
+  ///
+  /// - Returns: false where it is not a text of contexts that decides; nothing was done then.
+  func keepFew(_ rows: inout [UInt32], _ day: DayColumns) -> Bool {
+    guard case .context(let position, .text) = source else { return false }
+    day.contexts.withLook(position) { words in
+      rows.withUnsafeBufferPointer { rows in
+        day.context.withUnsafeBufferPointer { contexts in
+          decide(.values, highest: words.highest, rows.count) { words[Int(contexts[Int(rows[$0])])] }
+        }
+      }
+      memo[.values]?.withUnsafeBufferPointer { known in
+        rows.keep(day.context) { known[words[$0]] &- 1 }
+      }
+    }
+    return true
+  }
+
+  private func perContext(_ day: DayColumns, _ column: SourceColumn) -> [UInt8] {
     var known: [FieldValue?: UInt8] = [:]
-    let perContext = column.values(day).map { value -> UInt8 in
+    return column.values(day).map { value -> UInt8 in
       if let holds = known[value] { return holds }
       let holds: Bool =
         switch value {
@@ -211,7 +315,6 @@ private final class ConditionProgram {
       known[value] = holds ? 1 : 0
       return holds ? 1 : 0
     }
-    return day.context.map { perContext[Int($0)] }
   }
 
   private func fieldMask(

@@ -44,6 +44,10 @@ protocol OpenVisitor {
   /// It goes on.
   mutating func resume(_ open: inout Open)
 
+  /// Opens that lie wholly in the day, of the users at these positions of the day, with all of the users' events of the day: instead of
+  /// all that is told of an open one by one. Called only where the walk was asked for it.
+  mutating func take(_ positions: Range<Int>, of opens: DayOpens)
+
   /// An event of a day before the range, in no open: called only where the walk was asked for history.
   mutating func history(_ row: Int)
 
@@ -60,6 +64,9 @@ extension OpenVisitor {
   mutating func suspend(_ open: inout Open) {}
   mutating func resume(_ open: inout Open) {}
   mutating func history(_ row: Int) {}
+  mutating func take(_ positions: Range<Int>, of opens: DayOpens) {
+    preconditionFailure("a walk that did not ask for whole opens")
+  }
 }
 
 /// How an open ended.

@@ -16,6 +16,8 @@ struct OpenWalk<Visitor: OpenVisitor> {
   var walksHistory = false
   /// What a visitor remembers of each user of its block.
   var bytesPerUser = 0
+  /// Whether opens that are known to lie in one day are told whole (`OpenVisitor.take`).
+  var takesWholeOpens = false
   /// What `prepare` makes of each event.
   var markBytesPerRow = 0
   /// Called for each day that is walked, again where it is walked again.
@@ -40,6 +42,8 @@ struct OpenWalk<Visitor: OpenVisitor> {
     let columns: DayColumns
     let marks: Visitor.Marks
     let end: Int64
+    /// Of days of the range, where they are known and wanted.
+    let opens: DayOpens?
   }
 
   /// A block between two batches. Unchecked: one thread at a time has it.
@@ -105,7 +109,9 @@ struct OpenWalk<Visitor: OpenVisitor> {
     var bytes = 0
     for step in steps {
       let rows = source.rowCount(step.number)
-      let perRow = markBytesPerRow + (source.isCached(step.number) ? 0 : DayColumns.bytesPerRow)
+      let perRow =
+        markBytesPerRow + (source.isCached(step.number) ? 0 : DayColumns.bytesPerRow)
+        + (wantsOpens(step) && !source.knowsOpens(step.number) ? DayOpens.bytesPerRow : 0)
       if batches.isEmpty || bytes + rows * perRow > Limits.walkBatchBytesMax {
         batches.append([])
         bytes = 0
@@ -115,6 +121,8 @@ struct OpenWalk<Visitor: OpenVisitor> {
     }
     return batches
   }
+
+  private func wantsOpens(_ step: Step) -> Bool { takesWholeOpens && step.place == .inRange }
 
   /// At least eight blocks where there are so many users: threads that are done take what is left.
   private func blockUsers(_ userCount: Int) -> Int {
@@ -158,15 +166,19 @@ struct OpenWalk<Visitor: OpenVisitor> {
   }
 
   private func load(_ batch: [Step]) throws -> [LoadedStep] {
-    let columns = try control.operation("read days", "\(batch.count) days") { [source] in
+    let wanted = batch.map(wantsOpens)
+    let days = try control.operation("read days", "\(batch.count) days") { [source] in
       let numbers = batch.map(\.number)
-      return try Blocks.map(numbers.count, threads: threads) { try source.load(numbers[$0]) }
+      return try Blocks.map(numbers.count, threads: threads) { index in
+        let columns = try source.load(numbers[index])
+        return (columns: columns, opens: wanted[index] ? source.opens(columns) : nil)
+      }
     }
     return try control.operation("filter", "what counts of each day") {
-      try zip(batch, columns).map { step, columns in
+      try zip(batch, days).map { step, day in
         LoadedStep(
-          step: step, columns: columns, marks: try prepare(columns, step.place),
-          end: source.begin(of: step.number + 1))
+          step: step, columns: day.columns, marks: try prepare(day.columns, step.place),
+          end: source.begin(of: step.number + 1), opens: day.opens)
       }
     }
   }
@@ -184,7 +196,9 @@ struct OpenWalk<Visitor: OpenVisitor> {
       let box = boxes[number]
       var walk =
         box.walk.take()
-        ?? BlockWalk(users: box.users, visitor: make(box.users), known: known, snapshot: snapshot)
+        ?? BlockWalk(
+          users: box.users, visitor: make(box.users), known: known, rules: snapshot.rules,
+          received: snapshot.position.receivedMilliseconds)
       for loaded in loaded { Self.walk(&walk, loaded, followed) }
       if isLast, !hasMore { walk.finish() }
       summary.merge(walk.takeSummary())
@@ -202,8 +216,8 @@ struct OpenWalk<Visitor: OpenVisitor> {
       switch loaded.step.place {
       case .before:
         if loaded.step.isHistory { walk.history(columns, day, loaded.marks) }
-        if loaded.step.isFollowed { walk.walk(columns, day, loaded.marks, followed: followed) }
-      case .inRange: walk.walk(columns, day, loaded.marks, followed: nil)
+        if loaded.step.isFollowed { walk.walk(columns, day, loaded.marks, opens: nil, followed: followed) }
+      case .inRange: walk.walk(columns, day, loaded.marks, opens: loaded.opens, followed: nil)
       case .behind: walk.follow(columns, day, loaded.marks)
       }
     }

@@ -26,6 +26,27 @@ struct UserSet {
     return true
   }
 
+  /// Cost: a few instructions for each, where it is a bit per user.
+  mutating func insert(_ users: UnsafeBufferPointer<UInt32>) {
+    if bits.isEmpty {
+      guard isBitsSmaller(slots: (count + users.count) * 2) else {
+        for user in users { _ = insert(user) }
+        return
+      }
+      becomeBits()
+    }
+    count += bits.withUnsafeMutableBufferPointer { bits in
+      var added = 0
+      for user in users {
+        let word = Int(user &>> 6)
+        let old = bits[word]
+        bits[word] = old | 1 &<< UInt64(user & 63)
+        added &+= bits[word] == old ? 0 : 1
+      }
+      return added
+    }
+  }
+
   private mutating func insertBit(_ user: UInt32) -> Bool {
     let word = Int(user >> 6)
     let bit: UInt64 = 1 << UInt64(user & 63)
@@ -42,14 +63,7 @@ struct UserSet {
   private mutating func grow() {
     let old = slots
     let size = max(16, old.count * 2)
-    // A bit per user is the smaller from here on.
-    if size * 4 >= (userCount + 63) / 64 * 8 {
-      bits = Array(repeating: 0, count: (userCount + 63) / 64)
-      slots = []
-      count = 0
-      for user in old where user != 0 { _ = insertBit(user) }
-      return
-    }
+    if isBitsSmaller(slots: size) { return becomeBits() }
     slots = Array(repeating: 0, count: size)
     let mask = size - 1
     for user in old where user != 0 {
@@ -57,6 +71,19 @@ struct UserSet {
       while slots[slot] != 0 { slot = (slot + 1) & mask }
       slots[slot] = user
     }
+  }
+
+  /// Whether a bit per user takes less memory than so many slots.
+  private func isBitsSmaller(slots size: Int) -> Bool {
+    max(16, size) * 4 >= (userCount + 63) / 64 * 8
+  }
+
+  private mutating func becomeBits() {
+    let old = slots
+    bits = Array(repeating: 0, count: (userCount + 63) / 64)
+    slots = []
+    count = 0
+    for user in old where user != 0 { _ = insertBit(user) }
   }
 
   mutating func removeAll() {
@@ -89,6 +116,13 @@ struct UserSet {
   }
 
   mutating func formUnion(_ other: UserSet) {
-    if count == 0 { self = other } else { other.forEach { _ = insert($0) } }
+    if count == 0 {
+      self = other
+    } else if !bits.isEmpty, bits.count == other.bits.count {
+      for word in bits.indices { bits[word] |= other.bits[word] }
+      count = bits.reduce(0) { $0 + $1.nonzeroBitCount }
+    } else {
+      other.forEach { _ = insert($0) }
+    }
   }
 }

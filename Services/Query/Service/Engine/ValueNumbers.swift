@@ -174,19 +174,17 @@ final class ValueReader {
   }
 
   /// Numbers beyond it are looked up in a dictionary.
-  private static let wordsMax: UInt32 = 1 << 24
+  private static let wordsMax = 1 << 24
 
   private func contexts(
     _ rows: [UInt32], _ day: DayColumns, _ position: Int, _ learn: (Int) -> Int32
   ) -> [Int32] {
-    let column = day.contextColumn(position)
-    let highest = column.max() ?? 0
-    guard highest < Self.wordsMax else {
-      return rows.map { learn(Int(column[Int(day.context[Int($0)])])) }
-    }
-    return day.context.withUnsafeBufferPointer { contexts in
-      column.withUnsafeBufferPointer { column in
-        read(rows, codes: Int(highest) + 1, { Int(column[Int(contexts[$0])]) }, learn)
+    day.contexts.withLook(position) { words in
+      day.context.withUnsafeBufferPointer { contexts in
+        guard words.highest < Self.wordsMax else {
+          return rows.map { learn(words[Int(contexts[Int($0)])]) }
+        }
+        return read(rows, codes: words.highest + 1, { words[Int(contexts[$0])] }, learn)
       }
     }
   }

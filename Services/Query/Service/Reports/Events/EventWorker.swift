@@ -34,6 +34,7 @@ final class EventWorker: @unchecked Sendable {
   /// Per cell, one more than the position of the user who was met last in the day: rows go by user, so each user is met in
   /// one piece.
   private var lastUser: [[UInt32]]
+  private var met = MetUsers()
 
   init(_ scan: EventScan) throws {
     self.scan = scan
@@ -138,12 +139,12 @@ final class EventWorker: @unchecked Sendable {
     guard scan.measures[0].countsUsers else { return true }
     let users = facts.active(scan.traffic.classes)
     grow(&allUsers[0], 1)
-    for user in users { _ = allUsers[0][0].insert(user) }
+    users.withUnsafeBufferPointer { allUsers[0][0].insert($0) }
     if stretch.days.count == 1 {
       part.measures[0].users[0] = UInt32(users.count)
     } else {
       grow(&periodUsers, 1)
-      for user in users { _ = periodUsers[0].insert(user) }
+      users.withUnsafeBufferPointer { periodUsers[0].insert($0) }
     }
     try charge([])
     return true
@@ -155,9 +156,7 @@ final class EventWorker: @unchecked Sendable {
   ) throws {
     if rows.isEmpty { return }
     var places = slots(rows, day, index)
-    let highest = places.max() ?? -1
-    if highest < 0 { return }
-    let slotCount = Int(highest) + 1
+    let slotCount = slotCount
     part.slotCount = max(part.slotCount, slotCount)
     let width = stretch.periods.count
     if !cells.isWholeDay { cells.spread(&places, rows, day, width: width) }
@@ -178,6 +177,12 @@ final class EventWorker: @unchecked Sendable {
     }
   }
 
+  /// Above every slot that a row of the days so far has.
+  private var slotCount: Int {
+    guard let groups = scan.groups, scan.slots.byGroup == nil else { return scan.slots.count }
+    return min(groups.count, scan.slots.count)
+  }
+
   /// The slot of each row, -1 where it has none; notes each group's events.
   private func slots(_ rows: [UInt32], _ day: DayColumns, _ index: Int) -> [Int32] {
     guard let groups else { return Array(repeating: 0, count: rows.count) }
@@ -189,7 +194,9 @@ final class EventWorker: @unchecked Sendable {
       }
       return numbers
     }
-    guard let highest = numbers.max(), highest >= scan.slots.count else { return numbers }
+    guard let all = scan.groups?.count, all > scan.slots.count,
+      let highest = numbers.max(), highest >= scan.slots.count
+    else { return numbers }
     eventsByGroup[index].grow(Int(highest) + 1)
     for place in numbers.indices where numbers[place] >= scan.slots.count {
       eventsByGroup[index][Int(numbers[place])] += 1
@@ -207,49 +214,79 @@ final class EventWorker: @unchecked Sendable {
     if !isOneDay { grow(&periodUsers, slotCount) }
     // Taken out, so that each is one buffer of its own in the loop.
     var last = lastUser[index]
-    var events = counts.events
-    var users = counts.users
-    (lastUser[index], counts.events, counts.users) = ([], [], [])
+    (lastUser[index], met.count) = ([], 0)
     last.removeAll(keepingCapacity: true)
-    last += repeatElement(0, count: events.count)
-    var met: [(place: UInt32, user: UInt32)] = []
-    rows.withUnsafeBufferPointer { rows in
-      places.withUnsafeBufferPointer { places in
-        last.withUnsafeMutableBufferPointer { last in
-          events.withUnsafeMutableBufferPointer { events in
-            users.withUnsafeMutableBufferPointer { users in
-              var position = 0
-              var end = day.userEnds[0]
-              for index in 0..<rows.count {
-                while end <= rows[index] {
-                  position += 1
-                  end = day.userEnds[position]
-                }
-                let place = Int(places[index])
-                if place < 0 { continue }
-                events[place] &+= 1
-                if last[place] != UInt32(position + 1) {
-                  last[place] = UInt32(position + 1)
-                  users[place] &+= 1
-                  met.append((UInt32(place), day.users[position]))
-                }
-              }
-            }
-          }
-        }
-      }
-    }
-    (lastUser[index], counts.events, counts.users) = (last, events, users)
-    for (place, user) in met {
-      let slot = Int(place) / width
-      _ = allUsers[index][slot].insert(user)
-      if !isOneDay { _ = periodUsers[slot].insert(user) }
+    last += repeatElement(0, count: counts.events.count)
+    met.makeRoom(rows.count)
+    counts.count(rows, places, day, &last, &met)
+    lastUser[index] = last
+    met.forEachSlot(slotCount, width: width) { slot, users in
+      allUsers[index][slot].insert(users)
+      if !isOneDay { periodUsers[slot].insert(users) }
     }
   }
 
   private func grow(_ sets: inout [UserSet], _ count: Int) {
     while sets.count < count {
       sets.append(UserSet(userCount: scan.source.snapshot.userCount))
+    }
+  }
+}
+
+/// Which users of a day were met in which places. Keeps its memory from day to day.
+private struct MetUsers {
+  var count = 0
+  private var places: [UInt32] = []
+  private var users: [UInt32] = []
+  private var bySlot: [UInt32] = []
+
+  mutating func makeRoom(_ count: Int) {
+    guard places.count <= count else { return }
+    places = Array(repeating: 0, count: count + 1)
+    users = places
+    bySlot = places
+  }
+
+  mutating func withPointers<Result>(
+    _ body: (UnsafeMutableBufferPointer<UInt32>, UnsafeMutableBufferPointer<UInt32>) -> Result
+  ) -> Result {
+    places.withUnsafeMutableBufferPointer { places in
+      users.withUnsafeMutableBufferPointer { users in body(places, users) }
+    }
+  }
+
+  /// Calls `body` for each slot that has users, with them: ascending, and one that is in several places of the slot several
+  /// times.
+  mutating func forEachSlot(
+    _ slotCount: Int, width: Int, _ body: (Int, UnsafeBufferPointer<UInt32>) -> Void
+  ) {
+    guard count > 0 else { return }
+    if slotCount == 1 {
+      users.withUnsafeBufferPointer { body(0, UnsafeBufferPointer(rebasing: $0[..<count])) }
+      return
+    }
+    if width > 1 { for index in 0..<count { places[index] /= UInt32(width) } }
+    var ends = [Int](repeating: 0, count: slotCount + 1)
+    places.withUnsafeBufferPointer { slots in
+      for index in 0..<count { ends[Int(slots[index]) + 1] &+= 1 }
+      for slot in 1...slotCount { ends[slot] += ends[slot - 1] }
+      users.withUnsafeBufferPointer { users in
+        ends.withUnsafeMutableBufferPointer { ends in
+          bySlot.withUnsafeMutableBufferPointer { bySlot in
+            for index in 0..<count {
+              let slot = Int(slots[index])
+              bySlot[ends[slot]] = users[index]
+              ends[slot] &+= 1
+            }
+          }
+        }
+      }
+    }
+    bySlot.withUnsafeBufferPointer { users in
+      for slot in 0..<slotCount {
+        let range = (slot == 0 ? 0 : ends[slot - 1])..<ends[slot]
+        if !range.isEmpty { body(slot, UnsafeBufferPointer(rebasing: users[range])) }
+      }
     }
   }
 }
@@ -261,6 +298,46 @@ extension EventWorker.Counts {
     events += repeatElement(0, count: missing)
     users += repeatElement(0, count: missing)
     for field in fields.indices { fields[field] += repeatElement(FieldCell(), count: missing) }
+  }
+
+  /// Counts each row in its place, and each user of the day once in a place.
+  fileprivate mutating func count(
+    _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ last: inout [UInt32],
+    _ met: inout MetUsers
+  ) {
+    met.count = rows.withUnsafeBufferPointer { rows in
+      places.withUnsafeBufferPointer { places in
+        last.withUnsafeMutableBufferPointer { last in
+          events.withUnsafeMutableBufferPointer { events in
+            users.withUnsafeMutableBufferPointer { users in
+              met.withPointers { metPlaces, metUsers in
+                day.withPointers { day in
+                  var (position, count) = (0, 0)
+                  var end = day.userEnds[0]
+                  for index in 0..<rows.count {
+                    while end <= rows[index] {
+                      position &+= 1
+                      end = day.userEnds[position]
+                    }
+                    let place = Int(places[index])
+                    if place < 0 { continue }
+                    let isNew = last[place] == UInt32(truncatingIfNeeded: position &+ 1) ? 0 : 1
+                    last[place] = UInt32(truncatingIfNeeded: position &+ 1)
+                    events[place] &+= 1
+                    users[place] &+= UInt32(isNew)
+                    // Without a branch: overwritten by the next one unless it is new.
+                    metPlaces[count] = UInt32(truncatingIfNeeded: place)
+                    metUsers[count] = day.users[position]
+                    count &+= isNew
+                  }
+                  return count
+                }
+              }
+            }
+          }
+        }
+      }
+    }
   }
 
   fileprivate mutating func addEvents(_ places: [Int32]) {

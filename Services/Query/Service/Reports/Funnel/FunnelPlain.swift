@@ -66,7 +66,8 @@ struct PlainFunnelState: FunnelState {
     day.day.withPointers { pointers in
       if plan.countsFlags, day.isInRange { pointers.countFlags(range, into: &flagCounts) }
       let found = pointers.rows(range, wanted: plan.isWanted, into: &rows)
-      makeRoom(hitCount + found)
+      // One more: a hit that changes nothing is overwritten by the next.
+      makeRoom(hitCount + found + 1)
       walk(found, firstPosition, pointers, day, plan)
     }
   }
@@ -89,6 +90,29 @@ struct PlainFunnelState: FunnelState {
     var hits = self.hits
     self.hits = []
     defer { self.hits = hits }
+    if isSimple, let singleSteps = plan.singleSteps {
+      hitCount = hits.withUnsafeMutableBufferPointer { hits in
+        pointers { state in
+          singleSteps.withUnsafeBufferPointer { steps in
+            plan.counted.withUnsafeBufferPointer { counted in
+              rows.withUnsafeBufferPointer { rows in
+                let found = UnsafeBufferPointer(rebasing: rows[..<found])
+                let looks = HitLooks(
+                  day: day, begin: begin, base: base, firstPosition: firstPosition, steps: steps,
+                  counted: counted)
+                guard let labels else {
+                  return state.takeSingles(found, looks, plan, hits, before) { _ in 0 }
+                }
+                return state.takeSingles(found, looks, plan, hits, before) {
+                  labels.number($0, context: day.context[$0])
+                }
+              }
+            }
+          }
+        }
+      }
+      return
+    }
     hitCount = rows.withUnsafeBufferPointer { rows in
       plan.counted.withUnsafeBufferPointer { counted in
         plan.stepMasks.withUnsafeBufferPointer { masks in
@@ -124,6 +148,19 @@ struct PlainFunnelState: FunnelState {
     }
   }
 
+  /// What a loop over rows looks up.
+  private struct HitLooks {
+    let day: DayPointers
+    /// Of the day, ms since 1970.
+    let begin: Int64
+    let base: UInt32
+    let firstPosition: Int
+    /// By event.
+    let steps: UnsafeBufferPointer<UInt8>
+    /// By flags.
+    let counted: UnsafeBufferPointer<UInt8>
+  }
+
   /// What is known of the users while rows are taken.
   private struct Pointers {
     let latest: UnsafeMutablePointer<Int64>
@@ -148,6 +185,47 @@ struct PlainFunnelState: FunnelState {
         if self.step(user, step, time, latest, plan.windowMilliseconds) { isChanged = true }
       }
       return isChanged
+    }
+
+    /// The same for many rows whose events do one step each. Without a branch on what a row does: it cannot be predicted.
+    ///
+    /// - Parameter value: of the breakdown, of a row.
+    /// - Returns: the number of hits, with those `before`.
+    @inline(__always)
+    func takeSingles(
+      _ rows: UnsafeBufferPointer<UInt32>, _ looks: HitLooks, _ plan: FunnelPlan,
+      _ hits: UnsafeMutableBufferPointer<Hit>, _ before: Int, _ value: (Int) -> Int32
+    ) -> Int {
+      let (day, window, stepCount) = (looks.day, plan.windowMilliseconds, plan.stepCount)
+      var count = before
+      var position = looks.firstPosition
+      var userEnd = Int(day.userEnds[position])
+      for found in rows {
+        let row = Int(found)
+        while row >= userEnd {
+          position &+= 1
+          userEnd = Int(day.userEnds[position])
+        }
+        let user = Int(day.users[position] &- looks.base)
+        let step = Int(looks.steps[Int(day.event[row])])
+        let time = looks.begin &+ Int64(day.time[row])
+        let latest = latest + user &* (stepCount &+ 1)
+        let furthest = Int(reached[user])
+        let start = step == 0 ? time : latest[step]
+        let old = latest[step &+ 1]
+        let isChange =
+          (time &- start <= window ? 1 : 0) & (old != start ? 1 : 0) & (furthest != stepCount ? 1 : 0)
+          & Int(looks.counted[Int(day.flags[row])])
+        latest[step &+ 1] = isChange != 0 ? start : old
+        let isFurther = isChange & (step == furthest ? 1 : 0)
+        reached[user] = UInt8(truncatingIfNeeded: furthest &+ isFurther)
+        end[user] = isFurther != 0 ? time : end[user]
+        hits[count] = Hit(
+          time: time, user: UInt32(truncatingIfNeeded: user), steps: 1 &<< UInt32(truncatingIfNeeded: step),
+          value: value(row))
+        count &+= isChange
+      }
+      return count
     }
 
     @inline(__always)
@@ -195,16 +273,15 @@ struct PlainFunnelState: FunnelState {
               let hit = hits[index]
               let user = Int(hit.user)
               let done = progress[user]
-              if done == 0 {
-                if hit.steps & 1 == 0 || state.end[user] &- hit.time > plan.windowMilliseconds {
-                  continue
-                }
-                values[user] = hit.value
-              } else if done >= state.reached[user] || hit.steps & (1 &<< UInt32(done)) == 0 {
-                continue
-              }
-              state.latest[user &* width &+ Int(done)] = hit.time
-              progress[user] = done &+ 1
+              // Without a branch, as above.
+              let isInTime = state.end[user] &- hit.time <= plan.windowMilliseconds ? 1 : 0
+              let isNext =
+                Int(hit.steps &>> UInt32(done)) & (done < state.reached[user] ? 1 : 0)
+                & (isInTime | (done == 0 ? 0 : 1))
+              let time = state.latest + (user &* width &+ Int(done))
+              time.pointee = isNext != 0 ? hit.time : time.pointee
+              values[user] = isNext != 0 && done == 0 ? hit.value : values[user]
+              progress[user] = done &+ UInt8(truncatingIfNeeded: isNext)
             }
           }
         }

@@ -11,6 +11,8 @@ struct FunnelPlan: Sendable {
   let windowMilliseconds: Int64
   /// By code of an event: bit k for step k + 1.
   let stepMasks: [UInt32]
+  /// By code of an event: its step, from 0; only where `isWanted` says that it has one. nil: some event does several steps.
+  let singleSteps: [UInt8]?
   /// By code of an event: 1 where a scan must look at it.
   let isWanted: [UInt8]
   /// By the flags of a row: 1 where it counts.
@@ -50,6 +52,13 @@ struct FunnelDay: Sendable {
     var mask = mask & allowed
     for filter in stepFilters where filter.mask[row] == 0 { mask &= ~(1 << filter.step) }
     return mask
+  }
+}
+
+extension FunnelPlan {
+  static func singleSteps(_ masks: [UInt32]) -> [UInt8]? {
+    guard masks.allSatisfy({ $0 & ($0 &- 1) == 0 }) else { return nil }
+    return masks.map { $0 == 0 ? 0 : UInt8($0.trailingZeroBitCount) }
   }
 }
 

@@ -96,7 +96,7 @@ struct FunnelRun {
     let wanted = zip(matcher.masks, exclusions.masks).map { $0 | $1 == 0 ? UInt8(0) : 1 }
     return FunnelPlan(
       stepCount: matcher.count, windowMilliseconds: query.windowMilliseconds ?? FunnelPlan.noWindow,
-      stepMasks: matcher.masks, isWanted: wanted,
+      stepMasks: matcher.masks, singleSteps: FunnelPlan.singleSteps(matcher.masks), isWanted: wanted,
       counted: query.traffic.countedByFlags.map { $0 ? 1 : 0 }, countsFlags: scope == nil,
       chains: chainPlan(backgrounds))
   }

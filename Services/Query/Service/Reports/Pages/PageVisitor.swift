@@ -194,6 +194,43 @@ struct PageVisitor: OpenVisitor {
 
   // MARK: Opens
 
+  mutating func take(_ positions: Range<Int>, of opens: DayOpens) {
+    let pages = table()
+    for open in opens.opens(ofUsersAt: positions) {
+      guard test.holds(Int(opens.firstRow.pointer[open]), day) else { continue }
+      total.bounceable += 1
+      let views = opens.views(of: open..<open + 1)
+      if views.isEmpty { continue }
+      let entry = day.page(Int(opens.viewRow.pointer[views.lowerBound]))
+      pages[entry].entries += 1
+      pages[day.page(Int(opens.viewRow.pointer[views.upperBound - 1]))].exits += 1
+      if views.count == 1 { pages[entry].bounces += 1 }
+    }
+    for position in positions {
+      user = Int(day.columns.users[position] &- base)
+      let own = opens.opens(ofUserAt: position)
+      for view in opens.views(of: own) {
+        let row = Int(opens.viewRow.pointer[view])
+        guard test.holds(row, day) else { continue }
+        let page = day.page(row)
+        pages[page].stayMilliseconds += Int64(opens.viewStay.pointer[view])
+        visit(page)
+      }
+    }
+    takeShares(positions, of: opens)
+  }
+
+  private mutating func takeShares(_ positions: Range<Int>, of opens: DayOpens) {
+    let ends = day.columns.userEnds
+    let begin = positions.lowerBound == 0 ? 0 : Int(ends[positions.lowerBound - 1])
+    var position = positions.lowerBound
+    for row in opens.shares(in: begin..<Int(ends[positions.upperBound - 1])) {
+      while ends[position] <= row { position += 1 }
+      user = Int(day.columns.users[position] &- base)
+      share(Int(row))
+    }
+  }
+
   @inline(__always)
   mutating func begin(_ row: Int, at time: Int64) -> Open {
     guard isInRange else { return Open() }

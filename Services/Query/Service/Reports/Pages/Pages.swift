@@ -187,6 +187,7 @@ private struct PagesRun {
       prepare: { marker.marks($0, $1) },
       make: { PageVisitor($0, pageCodes: pageCodes, wanted: wanted) })
     walk.bytesPerUser = PageVisitor.bytesPerUser(pageCodes)
+    walk.takesWholeOpens = true
     walk.markBytesPerRow = scope.maskBytesPerRow
     return (try walk.run(), marker.tally)
   }

@@ -23,51 +23,109 @@ struct PathBlock<Key: PathKey>: Sendable {
     partition(firsts())
   }
 
+  /// Puts the opens in the order of their users.
   private mutating func sort(_ records: PathRecords<Key>) {
-    let count = records.keys.count
     var ends = [Int](repeating: 0, count: Int(records.users.max() ?? 0) + 2)
-    for user in records.users { ends[Int(user) + 1] += 1 }
-    for index in 1..<ends.count { ends[index] += ends[index - 1] }
-    keys = Array(repeating: Key.empty, count: count)
-    users = Array(repeating: 0, count: count)
-    for index in 0..<count {
-      let user = Int(records.users[index])
-      keys[ends[user]] = records.keys[index]
-      users[ends[user]] = records.users[index]
-      ends[user] += 1
+    var users: [UInt32] = []
+    keys = records.keys.withUnsafeBufferPointer { oldKeys in
+      records.users.withUnsafeBufferPointer { oldUsers in
+        ends.withUnsafeMutableBufferPointer { ends in
+          for user in oldUsers { ends[Int(user) + 1] &+= 1 }
+          for index in 1..<ends.count { ends[index] &+= ends[index - 1] }
+          return [Key](unsafeUninitializedCapacity: oldKeys.count) { newKeys, filledKeys in
+            filledKeys = oldKeys.count
+            users = [UInt32](unsafeUninitializedCapacity: oldKeys.count) { newUsers, filledUsers in
+              filledUsers = oldKeys.count
+              for index in 0..<oldKeys.count {
+                let user = Int(oldUsers[index])
+                newKeys[ends[user]] = oldKeys[index]
+                newUsers[ends[user]] = oldUsers[index]
+                ends[user] &+= 1
+              }
+            }
+          }
+        }
+      }
     }
+    self.users = users
   }
+
+  /// So many opens of one user are looked through for an equal one; more are put in order.
+  private static var lookedThroughMax: Int { 32 }
 
   /// Which opens are their user's first on their path.
   private mutating func firsts() -> [UInt8] {
-    var firsts = [UInt8](repeating: 0, count: keys.count)
-    var begin = 0
-    while begin < keys.count {
-      var end = begin + 1
-      while end < keys.count, users[end] == users[begin] { end += 1 }
-      // In the order of the paths equal ones are neighbours.
-      if end - begin > 1 { keys[begin..<end].sort(by: <) }
-      for index in begin..<end where index == begin || keys[index] != keys[index - 1] {
-        firsts[index] = 1
+    var keys = self.keys
+    self.keys = []
+    let firsts = keys.withUnsafeMutableBufferPointer { keys in
+      users.withUnsafeBufferPointer { users in
+        [UInt8](unsafeUninitializedCapacity: keys.count) { firsts, filled in
+          filled = keys.count
+          var begin = 0
+          while begin < keys.count {
+            var end = begin &+ 1
+            while end < keys.count, users[end] == users[begin] { end &+= 1 }
+            Self.firsts(begin..<end, keys, firsts)
+            begin = end
+          }
+        }
       }
-      begin = end
     }
+    self.keys = keys
     return firsts
+  }
+
+  /// The same of one user.
+  @inline(__always)
+  private static func firsts(
+    _ range: Range<Int>, _ keys: UnsafeMutableBufferPointer<Key>,
+    _ firsts: UnsafeMutableBufferPointer<UInt8>
+  ) {
+    if range.count > lookedThroughMax {
+      // In the order of the paths equal ones are neighbours.
+      var own = UnsafeMutableBufferPointer(rebasing: keys[range])
+      own.sort(by: <)
+      for index in range {
+        firsts[index] = index == range.lowerBound || keys[index] != keys[index &- 1] ? 1 : 0
+      }
+      return
+    }
+    for index in range {
+      var isFirst: UInt8 = 1
+      var before = range.lowerBound
+      while before < index {
+        if keys[before] == keys[index] { isFirst = 0 }
+        before &+= 1
+      }
+      firsts[index] = isFirst
+    }
   }
 
   private mutating func partition(_ firsts: [UInt8]) {
     func partition(_ key: Key) -> Int { Int(key.hash >> UInt64(64 - Self.partitionBits)) }
     var ends = [Int](repeating: 0, count: Self.partitions + 1)
-    for key in keys { ends[partition(key) + 1] += 1 }
-    for index in 1..<ends.count { ends[index] += ends[index - 1] }
-    partitioned = Array(repeating: Key.empty, count: keys.count)
-    isFirst = Array(repeating: 0, count: keys.count)
-    for index in keys.indices {
-      let number = partition(keys[index])
-      partitioned[ends[number]] = keys[index]
-      isFirst[ends[number]] = firsts[index]
-      ends[number] += 1
+    var flags: [UInt8] = []
+    partitioned = keys.withUnsafeBufferPointer { keys in
+      firsts.withUnsafeBufferPointer { firsts in
+        ends.withUnsafeMutableBufferPointer { ends in
+          for key in keys { ends[partition(key) + 1] &+= 1 }
+          for index in 1..<ends.count { ends[index] &+= ends[index - 1] }
+          return [Key](unsafeUninitializedCapacity: keys.count) { target, filled in
+            filled = keys.count
+            flags = [UInt8](unsafeUninitializedCapacity: keys.count) { targetFlags, filledFlags in
+              filledFlags = keys.count
+              for index in 0..<keys.count {
+                let number = partition(keys[index])
+                target[ends[number]] = keys[index]
+                targetFlags[ends[number]] = firsts[index]
+                ends[number] &+= 1
+              }
+            }
+          }
+        }
+      }
     }
+    isFirst = flags
     partitionEnds = Array(ends.dropLast())
   }
 
@@ -76,7 +134,11 @@ struct PathBlock<Key: PathKey>: Sendable {
   }
 
   func add(_ partition: Int, to table: inout PathTable<Key>) {
-    for index in range(partition) { table.add(partitioned[index], isFirst: isFirst[index]) }
+    partitioned.withUnsafeBufferPointer { keys in
+      isFirst.withUnsafeBufferPointer { isFirst in
+        table.add(keys, isFirst, range(partition))
+      }
+    }
   }
 }
 

@@ -114,18 +114,25 @@ struct PathTable<Key: PathKey> {
     slots = Array(repeating: Slot(), count: size)
   }
 
-  @inline(__always)
-  mutating func add(_ key: Key, isFirst: UInt8) {
-    let mask = slots.count &- 1
-    var slot = Int(truncatingIfNeeded: key.hash) & mask
-    while slots[slot].opens != 0, slots[slot].key != key { slot = (slot &+ 1) & mask }
-    if slots[slot].opens == 0 {
-      slots[slot].key = key
-      count &+= 1
-      precondition(count < slots.count, "a table of paths is full")
+  /// Adds opens: their paths, and 1 for those that are their user's first on their path.
+  mutating func add(
+    _ keys: UnsafeBufferPointer<Key>, _ isFirst: UnsafeBufferPointer<UInt8>, _ range: Range<Int>
+  ) {
+    precondition(count + range.count < slots.count, "a table of paths is full")
+    count += slots.withUnsafeMutableBufferPointer { slots in
+      let mask = slots.count &- 1
+      var added = 0
+      for index in range {
+        let key = keys[index]
+        var slot = Int(truncatingIfNeeded: key.hash) & mask
+        while slots[slot].opens != 0, slots[slot].key != key { slot = (slot &+ 1) & mask }
+        added &+= slots[slot].opens == 0 ? 1 : 0
+        slots[slot].key = key
+        slots[slot].opens &+= 1
+        slots[slot].users &+= UInt32(isFirst[index])
+      }
+      return added
     }
-    slots[slot].opens &+= 1
-    slots[slot].users &+= UInt32(isFirst)
   }
 
   func forEach(_ body: (PathTotal<Key>) -> Void) {

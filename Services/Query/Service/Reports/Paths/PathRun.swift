@@ -46,6 +46,7 @@ struct PathRun {
     var walk = OpenWalk<PathVisitor<Key>>(
       source: scope.source, days: days, control: scope.control,
       prepare: { marker.marks($0, $1) }, make: { PathVisitor($0, plan, numbers) })
+    walk.takesWholeOpens = !plan.nodes.isOfEvents
     walk.markBytesPerRow = scope.maskBytesPerRow
     let parts = try walk.run().parts
     // Records, and the same by user.

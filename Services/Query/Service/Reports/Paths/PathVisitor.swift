@@ -111,6 +111,21 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
     if isOfEvents, open.counts { take(numbers.pointer[code], &open) }
   }
 
+  mutating func take(_ positions: Range<Int>, of opens: DayOpens) {
+    guard let day else { return }
+    for position in positions {
+      let user = day.columns.users[position]
+      for number in opens.opens(ofUserAt: position)
+      where test.holds(Int(opens.firstRow.pointer[number]), day) {
+        var open = Open()
+        for view in opens.views(of: number..<number + 1) {
+          take(numbers.pointer[Int(pages[Int(opens.viewRow.pointer[view])])], &open)
+        }
+        note(open, of: user)
+      }
+    }
+  }
+
   /// The next node of an open. Repeats of one after another count once.
   @inline(__always)
   private func take(_ node: UInt32, _ open: inout Open) {
@@ -131,7 +146,11 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
 
   @inline(__always)
   mutating func end(_ open: inout Open, of user: UInt32, _ end: OpenEnd) {
-    guard open.counts else { return }
+    if open.counts { note(open, of: user) }
+  }
+
+  @inline(__always)
+  private mutating func note(_ open: Open, of user: UInt32) {
     let key = plan.end == 0 ? open.key : inOrderOfTime(open.found, open.foundCount)
     if key == Key.empty { return }
     records.keys.append(key)

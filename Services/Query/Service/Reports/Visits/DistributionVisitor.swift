@@ -110,6 +110,22 @@ struct DistributionVisitor: OpenVisitor {
     add(DistributionIndex.depth.firstSlot + DistributionIndex.depthKey(pages), user)
   }
 
+  mutating func take(_ positions: Range<Int>, of opens: DayOpens) {
+    guard let sources else { return }
+    for position in positions {
+      let user = day.columns.users[position]
+      for open in opens.opens(ofUserAt: position) {
+        let row = Int(opens.firstRow.pointer[open])
+        guard test.holds(row, day) else { continue }
+        add(Int(sources[day.context(row)]), user)
+        let stay = DistributionIndex.stayKey(Int64(opens.stay.pointer[open]))
+        add(DistributionIndex.stay.firstSlot + stay, user)
+        let depth = DistributionIndex.depthKey(Int(opens.depth.pointer[open]))
+        add(DistributionIndex.depth.firstSlot + depth, user)
+      }
+    }
+  }
+
   @inline(__always)
   private mutating func add(_ slot: Int, _ user: UInt32) {
     opens.pointer[slot] += 1

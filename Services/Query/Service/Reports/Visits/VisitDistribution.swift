@@ -164,6 +164,7 @@ private struct VisitDistributionRun {
       },
       make: { DistributionVisitor($0, wanted: wanted) })
     walk.bytesPerUser = DistributionVisitor.bytesPerUser
+    walk.takesWholeOpens = true
     walk.markBytesPerRow = scope.maskBytesPerRow
     return (try walk.run(), marker.tally)
   }
