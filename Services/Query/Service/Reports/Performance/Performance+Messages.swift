@@ -30,6 +30,7 @@ extension ProtoGetPerformanceRequest: ReportRequest, UserListing {
     if stability != nil, refDate != nil {
       throw QueryError.invalid("cell.ref_date", "stability is of the whole range")
     }
+    try cell.check([.refDate, .group])
     return try engine.performanceUsers(
       PerformanceQuery(self, appID: appID),
       stability ?? .measured(metric: cell.metric, refDate: refDate), group: try cell.groupValues,

@@ -29,6 +29,7 @@ extension ProtoGetRetentionRequest: ReportRequest, UserListing {
       throw QueryError.invalid(
         "cell.metric", "\"\(cell.metric.prefix(64))\" is neither size nor users")
     }
+    try cell.check(cell.metric == "size" ? [.refDate, .group] : [.refDate, .group, .key])
     return try engine.retentionUsers(
       RetentionQuery(self, appID: appID), refDate: cell.refDate,
       key: cell.metric == "size" ? nil : Int(cell.key), group: try cell.groupValues,
