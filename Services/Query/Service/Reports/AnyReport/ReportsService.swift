@@ -42,11 +42,13 @@ package final class ReportsService: ReportsHandlers {
     let profile = QueryProfile()
     return try await runner.run(context, requestedApp: question.appID, profile: profile) {
       [runner] appID, control in
+      let isRemembered = try runner.remembers(question, appID: appID)
       let begin = ContinuousClock.now
       let info = try control.operation("report", question.name) {
         try question.info(runner.engine, appID: appID, control: control)
       }
-      return ProtoExplainResponse(profile, info, total: .now - begin)
+      return ProtoExplainResponse(
+        profile, info, answerCached: isRemembered, total: .now - begin)
     }
   }
 
