@@ -10,10 +10,17 @@ protocol ReportRequest: Message {
   associatedtype Answer: Message
   /// Empty: the token's own app.
   var appID: String { get }
+  /// Fields whose values the answer names.
+  var breakdownFields: [String] { get }
+
   /// Validates, plans, runs and encodes. Called on a thread of queries.
   ///
   /// - Parameter appID: the app that the token may speak for.
   func answer(_ engine: QueryEngine, appID: String, control: QueryControl) throws -> Answer
+}
+
+extension ReportRequest {
+  var breakdownFields: [String] { [] }
 }
 
 /// A report whose numbers of users can be opened.
@@ -69,7 +76,8 @@ package final class ReportRunner: Sendable {
   func answer<Request: ReportRequest>(
     _ request: Request, _ context: CallContext
   ) async throws -> Request.Answer {
-    try await run(context, requestedApp: request.appID) { [self] appID, control in
+    try request.checkUse(of: context.principal)
+    return try await run(context, requestedApp: request.appID) { [self] appID, control in
       try answer(request, appID: appID, control: control)
     }
   }

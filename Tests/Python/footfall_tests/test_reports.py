@@ -62,6 +62,7 @@ def csv_and_plan(world):
 def users(world):
     app, m = loaded(world), world.messages.reports
     token = world.suite.create_token(["query:read", "query:users"], APP)
+    world.suite.wait_caught_up_one("query", token)
     reports = stub(world, token)
     report = m.Report(trend=every(world, app)["trend"])
     first, second, third = (shop.open_id(user) for user in (900, 901, 902))
@@ -86,7 +87,9 @@ def users(world):
     fails(grpc.StatusCode.INVALID_ARGUMENT, lambda: reports.ListUsers(request, timeout=10), "metric", "colour")
     request.page_size = 10_001
     fails(grpc.StatusCode.INVALID_ARGUMENT, lambda: reports.ListUsers(request, timeout=10), "page_size", "10000")
-    reader = stub(world, world.suite.create_token(["query:read"], APP))
+    token = world.suite.create_token(["query:read"], APP)
+    world.suite.wait_caught_up_one("query", token)
+    reader = stub(world, token)
     fails(grpc.StatusCode.PERMISSION_DENIED,
           lambda: reader.ListUsers(m.ListUsersRequest(report=report, cell=last), timeout=10), "query:users")
 

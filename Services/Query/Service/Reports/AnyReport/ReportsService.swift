@@ -24,6 +24,7 @@ package final class ReportsService: ReportsHandlers {
     _ request: ProtoReport, responses: ResponseWriter<ProtoCSVChunk>, context: CallContext
   ) async throws {
     let question = try question(request)
+    try question.checkUse(of: context.principal)
     let bytes = try await runner.run(context, requestedApp: question.appID) {
       [runner] appID, control in
       try question.csv(runner.engine, appID: appID, control: control).bytes
@@ -39,6 +40,7 @@ package final class ReportsService: ReportsHandlers {
     _ request: ProtoReport, context: CallContext
   ) async throws -> ProtoExplainResponse {
     let question = try question(request)
+    try question.checkUse(of: context.principal)
     let profile = QueryProfile()
     return try await runner.run(context, requestedApp: question.appID, profile: profile) {
       [runner] appID, control in

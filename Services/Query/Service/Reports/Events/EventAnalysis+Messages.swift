@@ -14,6 +14,8 @@ package final class EventAnalysisService: EventAnalysisHandlers {
 }
 
 extension ProtoAnalyzeEventsRequest: ReportRequest, UserListing {
+  var breakdownFields: [String] { groupBy }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoAnalyzeEventsResponse {

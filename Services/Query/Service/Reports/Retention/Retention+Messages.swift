@@ -14,6 +14,8 @@ package final class RetentionService: RetentionHandlers {
 }
 
 extension ProtoGetRetentionRequest: ReportRequest, UserListing {
+  var breakdownFields: [String] { [breakdown] }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoGetRetentionResponse {

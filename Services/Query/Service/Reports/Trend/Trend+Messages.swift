@@ -1,6 +1,8 @@
 import Messages
 
 extension ProtoGetTrendRequest: UserListing {
+  var breakdownFields: [String] { [breakdown] }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoGetTrendResponse {
