@@ -240,11 +240,14 @@ package final class Store: Sendable {
 
   /// Copies the write-ahead log into the file now and cuts it to nothing, as far as no reader needs it: when idle.
   ///
-  /// - Parameter truncate: false only copies, and waits for nobody.
-  /// - Returns: whether all of the write-ahead log is in the file.
+  /// - Parameters:
+  ///   - truncate: false only copies, and waits for nobody.
+  ///   - waits: false cuts nothing while a reader stands on an older state, where else everybody who wants to write would wait with
+  ///     it for seconds: for callers who come again.
+  /// - Returns: whether all of the write-ahead log is in the file, and nothing of it left where it was to be cut.
   @discardableResult
-  package func checkpoint(truncate: Bool = true) -> Bool {
-    writer.sync { checkpoint($0, force: true, truncate: truncate) }
+  package func checkpoint(truncate: Bool = true, waits: Bool = true) -> Bool {
+    writer.sync { checkpoint($0, force: true, truncate: truncate, waits: waits) }
   }
 
   /// `checkpoint()` without blocking the caller's thread.
@@ -257,7 +260,9 @@ package final class Store: Sendable {
   }
 
   @discardableResult
-  private func checkpoint(_ connection: StoreConnection, force: Bool, truncate: Bool) -> Bool {
+  private func checkpoint(
+    _ connection: StoreConnection, force: Bool, truncate: Bool, waits: Bool = true
+  ) -> Bool {
     guard (try? checkUsable()) != nil else { return false }
     let pages = connection.walPageCount
     var seen = checkpointedPages.load(ordering: .relaxed)
@@ -267,7 +272,7 @@ package final class Store: Sendable {
     if truncate { seal?.release() }
     CrashPoint.reached("checkpoint.begun")
     do throws(StoreError) {
-      let isWhole = try connection.checkpoint(truncate: truncate)
+      let isWhole = try connection.checkpoint(truncate: truncate, waits: waits)
       CrashPoint.reached("checkpoint.done")
       checkpointedPages.store(connection.walPageCount, ordering: .relaxed)
       return isWhole

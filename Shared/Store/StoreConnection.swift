@@ -98,8 +98,12 @@ package final class StoreConnection {
   /// Pages of the write-ahead log at the last commit of this connection.
   var walPageCount: Int { walPages.pointee }
 
-  /// Copies what it can from the write-ahead log into the file. Returns whether all of it was copied.
-  func checkpoint(truncate: Bool) throws(StoreError) -> Bool {
+  /// Copies what it can from the write-ahead log into the file. Returns whether all of it was copied, and cut where that was asked.
+  ///
+  /// - Parameter waits: whether cutting waits for readers of an older state, `Limits.busyTimeoutMilliseconds` at most.
+  func checkpoint(truncate: Bool, waits: Bool = true) throws(StoreError) -> Bool {
+    if !waits { sqlite3_busy_timeout(database, 0) }
+    defer { if !waits { sqlite3_busy_timeout(database, Int32(Limits.busyTimeoutMilliseconds)) } }
     var pages: Int32 = 0
     var copied: Int32 = 0
     let mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE

@@ -8,6 +8,11 @@ enum FollowLimits {
   /// Ingest gives a sign of life every second.
   static let silenceMilliseconds = 10_000
 
+  /// What erased users left in free pages is looked after this often.
+  static let scrubSeconds = 1
+  /// The same after there was no space for it.
+  static let scrubFullDiskSeconds = 60
+
   /// Ingest is told this often what is committed, while that changes.
   static let acknowledgeMilliseconds = 1_000
 

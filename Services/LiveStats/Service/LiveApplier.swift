@@ -25,7 +25,7 @@ package final class LiveApplier {
     package let minute: Int64
   }
 
-  private struct App {
+  struct App {
     let key: Int64
     let id: String
     var rules: AppRules
@@ -36,7 +36,7 @@ package final class LiveApplier {
   }
 
   /// Events too old to be kept.
-  private struct Dropped {
+  struct Dropped {
     var events: Int64 = 0
     var first = Int64.max
     var last = Int64.min
@@ -53,8 +53,27 @@ package final class LiveApplier {
     let openID: String
     let user: UInt32
     var timeline: OpenTimeline
+    var minutes: CountedMinutes
     var lastMilliseconds: Int64
     let opensBefore: [OpenTimeline.Open]
+  }
+
+  /// A row of `live_user`.
+  struct StoredUser {
+    let number: UInt32
+    let lastMilliseconds: Int64
+    let timeline: OpenTimeline
+    /// Empty where an earlier release wrote the row.
+    let minutes: CountedMinutes
+
+    /// - Parameter row: `user`, `last_ms` and `timeline`, from a column on.
+    init(_ row: StoreStatement, from column: Int) throws {
+      number = UInt32(truncatingIfNeeded: row.int64(column))
+      lastMilliseconds = row.int64(column + 1)
+      var reader = PackedReader(row.blob(column + 2))
+      timeline = try OpenTimeline(from: &reader)
+      minutes = reader.isAtEnd ? CountedMinutes() : try CountedMinutes(from: &reader)
+    }
   }
 
   private struct UserKey: Hashable {
@@ -62,14 +81,16 @@ package final class LiveApplier {
     let openID: String
   }
 
-  private var apps: [App] = []
+  var apps: [App] = []
   private var appPlaces: [String: Int] = [:]
   private var touched: [Touched] = []
   private var places: [UserKey: Int] = [:]
   private var gathered = 0
-  private var horizonMinute: Int64 = 0
-  private let minutes = MinuteBuckets()
+  var horizonMinute: Int64 = 0
+  let minutes = MinuteBuckets()
   private var pages = PageKeys()
+  /// Whether a user was erased since the last flush: pages may be left that nobody visits.
+  var hasErased = false
   private var writer = PackedWriter(reserving: 4_096)
 
   package init() {}
@@ -149,6 +170,7 @@ package final class LiveApplier {
         MinuteKey(app: apps[app].key, page: page, minute: time / 60_000), isVisit: isVisit,
         user: isVisit && !event.isPassive ? user : nil, connection)
     }
+    touched[place].minutes.count(minute: time / 60_000, page: page, isVisit: isVisit)
     if !event.isPassive {
       touched[place].timeline.insert(
         OpenTimeline.Entry(
@@ -175,7 +197,7 @@ package final class LiveApplier {
 
   // MARK: - Finding
 
-  private func place(
+  func place(
     ofApp appID: String, _ connection: StoreConnection, _ rules: () throws -> AppRules
   ) throws -> Int {
     if let place = appPlaces[appID] { return place }
@@ -200,27 +222,25 @@ package final class LiveApplier {
     let stored = try connection.first(
       "SELECT user, last_ms, timeline FROM live_user WHERE app = ? AND open_id = ?",
       [.integer(apps[app].key), .text(openID)]
-    ) { row in
-      var reader = PackedReader(row.blob(2))
-      return (row.int64(0), row.int64(1), try OpenTimeline(from: &reader))
-    }
+    ) { try StoredUser($0, from: 0) }
     let rules = apps[app].rules.session
-    let number = stored?.0 ?? newUser(app)
-    guard let user = UInt32(exactly: number) else { throw LiveFullError() }
-    var timeline = stored?.2 ?? OpenTimeline()
+    let user = try stored?.number ?? newUser(app)
+    var timeline = stored?.timeline ?? OpenTimeline()
     timeline.fold(before: horizonMinute * 60_000, rules)
     touched.append(
       Touched(
         app: app, openID: openID, user: user, timeline: timeline,
-        lastMilliseconds: stored?.1 ?? 0, opensBefore: timeline.opens(rules)))
+        minutes: stored?.minutes ?? CountedMinutes(),
+        lastMilliseconds: stored?.lastMilliseconds ?? 0, opensBefore: timeline.opens(rules)))
     places[key] = touched.count - 1
     return touched.count - 1
   }
 
-  private func newUser(_ app: Int) -> Int64 {
+  private func newUser(_ app: Int) throws -> UInt32 {
+    guard let user = UInt32(exactly: apps[app].nextUser) else { throw LiveFullError() }
     apps[app].nextUser += 1
     apps[app].isChanged = true
-    return apps[app].nextUser - 1
+    return user
   }
 
   // MARK: - Writing
@@ -236,6 +256,7 @@ package final class LiveApplier {
     }
     try minutes.flush(connection)
     try writeApps(connection)
+    if hasErased { try dropEmptyPages(changes, connection) }
     apps.removeAll()
     appPlaces.removeAll()
     return changes
@@ -248,8 +269,10 @@ package final class LiveApplier {
       let app = apps[touched[index].app]
       try bookOpens(touched[index], app, connection)
       touched[index].timeline.foldIfFull(app.rules.session)
+      touched[index].minutes.trim(before: horizonMinute)
       writer.removeAll()
       touched[index].timeline.encode(into: &writer)
+      touched[index].minutes.encode(into: &writer)
       try statement.bind(1, app.key)
       try statement.bind(2, touched[index].openID)
       try statement.bind(3, Int64(touched[index].user))
@@ -270,7 +293,7 @@ package final class LiveApplier {
     for open in after[same...] { try bookOpen(open, 1, app, connection) }
   }
 
-  private func bookOpen(
+  func bookOpen(
     _ open: OpenTimeline.Open, _ sign: Int64, _ app: App, _ connection: StoreConnection
   ) throws {
     let minute = open.beginMilliseconds / 60_000
@@ -303,6 +326,15 @@ package final class LiveApplier {
     }
   }
 
+  private func dropEmptyPages(_ changes: [Change], _ connection: StoreConnection) throws {
+    let keys = Dictionary(uniqueKeysWithValues: apps.map { ($0.id, $0.key) })
+    for change in Set(changes.filter { $0.page != 0 }.map { [keys[$0.appID] ?? 0, Int64($0.page)] }) {
+      _ = try LiveSweep.dropIfEmpty((change[0], change[1]), connection)
+    }
+    pages.discard()
+    hasErased = false
+  }
+
   private func forgetUsers() {
     touched.removeAll(keepingCapacity: touched.count <= 1_024)
     places.removeAll(keepingCapacity: touched.capacity <= 1_024)
@@ -317,6 +349,7 @@ package final class LiveApplier {
 
   /// Forgets all that is in memory: the transaction was rolled back, or rows have been deleted under it.
   package func discard() {
+    hasErased = false
     minutes.discard()
     pages.discard()
     forgetUsers()

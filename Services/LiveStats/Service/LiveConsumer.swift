@@ -13,14 +13,16 @@ package final class LiveConsumer: LogConsumer {
 
   private let view: LiveView
   private let hub: WatchHub
+  private let scrub: ErasureScrub
   /// Taken within a transaction, or with nothing else held, so that it and the writer are never waited for crosswise.
   private let lock = Mutex(())
   // Touched under `lock` only. A Mutex cannot hold it: the connection beside it belongs to the caller's thread.
   private nonisolated(unsafe) var state = State()
 
-  package init(view: LiveView, hub: WatchHub) {
+  package init(view: LiveView, hub: WatchHub, scrub: ErasureScrub) {
     self.view = view
     self.hub = hub
+    self.scrub = scrub
   }
 
   package func define(_ app: DirectoryApp, in connection: StoreConnection) throws {
@@ -42,11 +44,23 @@ package final class LiveConsumer: LogConsumer {
     }
   }
 
+  /// Scrubs where the user is not known, too: the sweep leaves the rows of users who have not come for long in free pages.
+  package func erase(_ user: ErasedUser, in connection: StoreConnection) throws {
+    let horizon = view.horizonMinute
+    try lock.withLock { _ in
+      try state.applier.erase(
+        appID: user.app.appID, horizonMinute: horizon, connection: connection,
+        rules: { Self.rules(user.app) }, where: user.matches)
+    }
+    try scrub.note(in: connection)
+  }
+
   package func willCommit(_ next: LogPosition, in connection: StoreConnection) throws {
     try lock.withLock { _ in state.changes = try state.applier.flush(connection) }
   }
 
   package func didCommit(_ next: LogPosition) {
+    scrub.didCommit()
     let changes = lock.withLock { _ in
       defer { state.changes = [] }
       return state.changes
@@ -55,6 +69,7 @@ package final class LiveConsumer: LogConsumer {
   }
 
   package func didRollBack() {
+    scrub.didRollBack()
     lock.withLock { _ in
       state.applier.discard()
       state.changes = []

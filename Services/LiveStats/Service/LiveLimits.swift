@@ -23,6 +23,9 @@ package enum LiveLimits {
   package static let aheadMinutesMax: Int64 = 5
   /// User ids that wait in a bucket's row before they are put aside as a part: bounds what a commit rewrites.
   package static let tailUsersMax = 1_024
+  /// Minutes and pages in which a user is counted that are known for each user, 3 to 5 bytes each. What is beyond it cannot be taken back
+  /// when the user is erased: a count without a name.
+  package static let countedMinutesMax = 4_096
   /// User ids held by the buckets in memory, about 24 bytes each: 12 MiB.
   package static let cachedUsersMax = 500_000
   /// Buckets in memory, about 300 bytes each without users: 6 MiB.

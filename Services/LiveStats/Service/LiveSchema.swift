@@ -4,7 +4,7 @@
 /// live_minute  (app, page, minute)        -> counts; the user ids that came last (`UserIDs`, at most 1,024)
 /// live_part    (app, page, minute, part)  -> 1,024 user ids each, none of them twice in a minute
 /// live_page    (app, page)                -> path; page 0 is "all pages" and has no row
-/// live_user    (app, open_id)             -> dense number, `OpenTimeline` of the retention
+/// live_user    (app, open_id)             -> dense number; `OpenTimeline` of the retention, behind it `CountedMinutes`
 /// ```
 ///
 /// A commit so rewrites at most 1,024 ids of a bucket, however many users it has.

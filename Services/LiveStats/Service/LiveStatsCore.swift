@@ -15,6 +15,7 @@ package final class LiveStatsCore: Sendable {
   package let follower: LogFollower
   package let hub: WatchHub
   private let consumer: LiveConsumer
+  private let scrub: ErasureScrub
   private let logger: Logger
 
   /// - Parameters:
@@ -27,17 +28,15 @@ package final class LiveStatsCore: Sendable {
     tokens: TokenTable, logger: Logger, onPoison: @escaping @Sendable (StoreError) -> Void = { _ in }
   ) throws {
     store = try Store(
-      path: path, options: configuration.storeOptions,
-      migrations: Directory.migrations + [
-        Migration(Directory.firstFreeMigration, LiveSchema.statements)
-      ] + Directory.laterMigrations(from: Directory.firstFreeMigration + 1),
+      path: path, options: configuration.storeOptions, migrations: Self.migrations,
       onPoison: onPoison)
+    scrub = try ErasureScrub(store: store)
     let directory = try Directory(store: store, tokens: tokens)
     let view = LiveView(
       retentionMinutes: configuration.retentionMinutes, clock: { WallClock.nowMilliseconds },
       position: { try Directory.position(in: $0) })
     hub = WatchHub(store: store, view: view, logger: logger)
-    consumer = LiveConsumer(view: view, hub: hub)
+    consumer = LiveConsumer(view: view, hub: hub, scrub: scrub)
     let follower = try LogFollower(
       subscriber: "live-stats", transport: transport, store: store, directory: directory,
       consumer: consumer, logger: logger)
@@ -48,12 +47,25 @@ package final class LiveStatsCore: Sendable {
       status: { follower.status })
   }
 
+  /// A file keeps the numbers that it was made with: what is new comes last.
+  private static var migrations: [Migration] {
+    var all = Directory.migrations
+    all.append(Migration(Directory.firstFreeMigration, LiveSchema.statements))
+    all += Directory.laterMigrations(from: Directory.firstFreeMigration + 1)
+    all.append(Migration(all.count + 1, ErasureScrub.statements))
+    return all
+  }
+
+  /// Erased users of whom something may still be in the files.
+  package var erasuresWaiting: Int { scrub.waiting }
+
   /// Follows the log, serves the watchers and sweeps, until cancelled.
   package func run() async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await self.follower.run() }
       group.addTask { await self.hub.run() }
       group.addTask { try await self.sweep() }
+      group.addTask { try await self.scrub.run(logger: self.logger) }
       defer { group.cancelAll() }
       for try await _ in group {}
     }

@@ -30,6 +30,11 @@ package enum LiveStatsProcess {
       let status = core.follower.status
       return Double(status.logHeadOffset) - Double(status.nextOffset)
     }
+    metrics.gauge(
+      "footfall_live_erasures_waiting", help: "Erased users of whom something may still be here."
+    ) {
+      Double(core.erasuresWaiting)
+    }
     metrics.gauge("footfall_live_watchers", help: "Calls of Watch that are running.") {
       Double(core.hub.watcherCount)
     }

@@ -51,7 +51,7 @@ package struct LiveSweep: Sendable {
       page = place
       let before = deleted.minutes
       try sweep(place, connection, horizonMinute, &deleted)
-      if place.1 != 0 { try dropIfEmpty(place, connection, &deleted) }
+      if place.1 != 0, try Self.dropIfEmpty(place, connection) { deleted.pages += 1 }
       // The rest of this page, and the others, in the next step.
       if deleted.minutes - before >= LiveLimits.sweepRowsMax {
         page = (place.0, place.1 - 1)
@@ -82,20 +82,23 @@ package struct LiveSweep: Sendable {
     deleted.minutes += connection.changes
   }
 
-  private func dropIfEmpty(
-    _ place: (Int64, Int64), _ connection: StoreConnection, _ deleted: inout Deleted
-  ) throws {
+  /// Forgets the path of a page of an app that has no minute.
+  ///
+  /// - Returns: whether it had none.
+  static func dropIfEmpty(
+    _ place: (Int64, Int64), _ connection: StoreConnection
+  ) throws -> Bool {
     let isUsed = try connection.first(
       "SELECT 1 FROM live_minute WHERE app = ? AND page = ? LIMIT 1",
       [.integer(place.0), .integer(place.1)]
     ) { _ in true } ?? false
-    guard !isUsed else { return }
+    guard !isUsed else { return false }
     try connection.execute(
       "DELETE FROM live_page WHERE app = ? AND page = ?",
       [.integer(place.0), .integer(place.1)])
     try connection.execute(
       "UPDATE live_app SET page_count = page_count - 1 WHERE app = ?", [.integer(place.0)])
-    deleted.pages += 1
+    return true
   }
 
   // MARK: Users

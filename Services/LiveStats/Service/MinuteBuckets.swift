@@ -40,6 +40,11 @@ final class MinuteBuckets {
     var parts = 0
     var isChanged = false
     var usedAt: UInt64 = 0
+
+    /// Nobody and nothing is left of it: only an erasure leads here.
+    var isEmpty: Bool {
+      users.isEmpty && counts == MinuteCounts()
+    }
   }
 
   private var buckets: [MinuteKey: Bucket] = [:]
@@ -64,6 +69,37 @@ final class MinuteBuckets {
     bucket.tail.append(user)
     bucket.counts.users += 1
     cachedUsers += 1
+  }
+
+  /// Takes a user out; what was counted of them stays to be taken back.
+  func remove(user: UInt32, from key: MinuteKey, _ connection: StoreConnection) throws {
+    let bucket = try changing(key, connection)
+    guard bucket.users.remove(user) != nil else { return }
+    bucket.counts.users -= 1
+    cachedUsers -= 1
+    if let place = bucket.tail.firstIndex(of: user) {
+      bucket.tail.remove(at: place)
+    } else {
+      try removeFromParts(user, key, connection)
+    }
+  }
+
+  private func removeFromParts(
+    _ user: UInt32, _ key: MinuteKey, _ connection: StoreConnection
+  ) throws {
+    let place: [StoreValue] = [.integer(key.app), .integer(Int64(key.page)), .integer(key.minute)]
+    let parts = try connection.query(
+      "SELECT part, ids FROM live_part WHERE app = ? AND page = ? AND minute = ?", place
+    ) { row in
+      var ids: [UInt32] = []
+      try UserIDs.forEach(in: row.blob(1)) { ids.append($0) }
+      return (number: row.int64(0), ids: ids)
+    }
+    for part in parts where part.ids.contains(user) {
+      try connection.execute(
+        "UPDATE live_part SET ids = ? WHERE app = ? AND page = ? AND minute = ? AND part = ?",
+        [.blob(UserIDs.encode(part.ids.filter { $0 != user }))] + place + [.integer(part.number)])
+    }
   }
 
   private func changing(_ key: MinuteKey, _ connection: StoreConnection) throws -> Bucket {
@@ -117,6 +153,10 @@ final class MinuteBuckets {
   func flush(_ connection: StoreConnection) throws {
     for key in changed {
       guard let bucket = buckets[key] else { continue }
+      if bucket.isEmpty {
+        try delete(key, connection)
+        continue
+      }
       if bucket.tail.count >= LiveLimits.tailUsersMax { try putAside(key, bucket, connection) }
       try write(key, bucket, connection)
       bucket.isChanged = false
@@ -156,6 +196,16 @@ final class MinuteBuckets {
     for (index, number) in numbers.enumerated() { try statement.bind(4 + index, number) }
     try statement.bind(11, blob: UserIDs.encode(bucket.tail))
     try statement.run()
+  }
+
+  private func delete(_ key: MinuteKey, _ connection: StoreConnection) throws {
+    for table in ["live_part", "live_minute"] {
+      try connection.execute(
+        "DELETE FROM \(table) WHERE app = ? AND page = ? AND minute = ?",
+        [.integer(key.app), .integer(Int64(key.page)), .integer(key.minute)])
+    }
+    buckets[key] = nil
+    last = nil
   }
 
   private func bind(_ key: MinuteKey, _ statement: StoreStatement) throws {

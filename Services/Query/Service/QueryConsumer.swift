@@ -1,14 +1,20 @@
 import Events
 package import Store
 package import Subscription
+import Synchronization
 
 /// Gives the log to the engine.
 package final class QueryConsumer: LogConsumer {
   private let engine: QueryEngine
   private let appender: RowAppender
+  private let unsealedRowsMax: Int
+  /// Of a merge that came due with a commit.
+  private let mergeFailure = Mutex<(any Error)?>(nil)
 
-  package init(engine: QueryEngine) {
+  /// - Parameter unsealedRowsMax: of an app; with more of them the log waits for the merge.
+  package init(engine: QueryEngine, unsealedRowsMax: Int? = nil) {
     self.engine = engine
+    self.unsealedRowsMax = unsealedRowsMax ?? Limits.unsealedRowsMax
     appender = RowAppender(engine: engine)
   }
 
@@ -30,14 +36,27 @@ package final class QueryConsumer: LogConsumer {
   }
 
   package func willCommit(_ next: LogPosition, in connection: StoreConnection) throws {
+    if let failure = takeFailure() { throw failure }
     try engine.willCommit(AppliedPosition(next), in: connection)
+  }
+
+  private func takeFailure() -> (any Error)? {
+    mergeFailure.withLock { failure in
+      defer { failure = nil }
+      return failure
+    }
   }
 
   package func didCommit(_ next: LogPosition) {
     engine.didCommit(AppliedPosition(next))
-    // While the log comes faster than it is merged, it waits here, outside of the transaction. An error of the merge is
-    // the store's: it is poisoned then, and the next transaction says so.
-    if engine.isOverfull { _ = try? engine.mergeIfDue(leavesFew: true) }
+    guard engine.isOverfull(unsealedRowsMax) else { return }
+    // While the log comes faster than it is merged, it waits here, outside of the transaction.
+    do {
+      try engine.mergeIfDue(rows: min(Limits.sealRows, unsealedRowsMax), leavesFew: true)
+    } catch {
+      // Full disk for instance: the next transaction fails with it, so that it is said, and the log comes again after a while.
+      mergeFailure.withLock { $0 = error }
+    }
   }
 
   package func didRollBack() { engine.didRollBack() }

@@ -10,11 +10,17 @@ protocol ReportRequest: Message {
   associatedtype Answer: Message
   /// Empty: the token's own app.
   var appID: String { get }
+  /// Fields whose values the answer names.
+  var breakdownFields: [String] { get }
 
   /// Validates, plans, runs and encodes. Called on a thread of queries.
   ///
   /// - Parameter appID: the app that the token may speak for.
   func answer(_ engine: QueryEngine, appID: String, control: QueryControl) throws -> Answer
+}
+
+extension ReportRequest {
+  var breakdownFields: [String] { [] }
 }
 
 /// A report whose numbers of users can be opened.
@@ -70,7 +76,8 @@ package final class ReportRunner: Sendable {
   func answer<Request: ReportRequest>(
     _ request: Request, _ context: CallContext
   ) async throws -> Request.Answer {
-    try await run(context, requestedApp: request.appID) { [self] appID, control in
+    try request.checkUse(of: context.principal)
+    return try await run(context, requestedApp: request.appID) { [self] appID, control in
       try answer(request, appID: appID, control: control)
     }
   }
@@ -79,14 +86,23 @@ package final class ReportRunner: Sendable {
     _ request: Request, appID: String, control: QueryControl
   ) throws -> Request.Answer {
     guard !answers.isOff else { return try request.answer(engine, appID: appID, control: control) }
-    let key = AnswerCache.Key(
-      name: Request.protoMessageName, request: try request.serializedBytes(), appID: appID,
-      watermark: engine.watermark)
+    let key = try key(request, appID)
     if let known = answers.answer(key) { return try Request.Answer(serializedBytes: known) }
     let answer = try request.answer(engine, appID: appID, control: control)
     // Made of what the key says, and of nothing that came meanwhile.
     if engine.watermark == key.watermark { answers.insert(try answer.serializedBytes(), key) }
     return answer
+  }
+
+  private func key(_ request: some ReportRequest, _ appID: String) throws -> AnswerCache.Key {
+    AnswerCache.Key(
+      name: type(of: request).protoMessageName, request: try request.serializedBytes(),
+      appID: appID, watermark: engine.watermark)
+  }
+
+  /// Whether the report would be answered again as it was.
+  func remembers(_ request: some ReportRequest, appID: String) throws -> Bool {
+    answers.holds(try key(request, appID))
   }
 
   /// Runs something on a thread of queries, for the app that the caller's token may speak for. Messages are built there too: a

@@ -25,6 +25,13 @@ package struct ActiveDays: Sendable, Equatable {
     return true
   }
 
+  /// Ascending.
+  package var all: [Int32] {
+    words.flatMap { word in
+      (0..<64).filter { word.bits & 1 << UInt64($0) != 0 }.map { (word.index << 6) + Int32($0) }
+    }
+  }
+
   package static func == (a: ActiveDays, b: ActiveDays) -> Bool {
     a.words.elementsEqual(b.words) { $0.index == $1.index && $0.bits == $1.bits }
   }

@@ -99,6 +99,32 @@ struct PortraitColumns {
     knownCodes.removeAll()
   }
 
+  /// Forgets the values of an app that no user has. Cost: looks at every user. Precondition: all is flushed.
+  mutating func dropUnusedValues(app: Int64, _ connection: StoreConnection) throws {
+    precondition(bits.isEmpty && codes.isEmpty, "what is not flushed uses values too")
+    knownCodes.removeAll()
+    for attribute in Self.attributes {
+      let place: [StoreValue] = [.integer(app), .integer(Int(attribute.rawValue))]
+      var isUsed = [Bool](repeating: false, count: Int(UInt16.max) + 1)
+      _ = try connection.query(
+        "SELECT codes FROM user_codes WHERE app = ? AND attribute = ?", place
+      ) { row in
+        let codes = row.blob(0)
+        for index in stride(from: 0, to: codes.count - 1, by: 2) {
+          isUsed[Int(codes[index]) | Int(codes[index + 1]) << 8] = true
+        }
+      }
+      let known = try connection.query(
+        "SELECT code FROM code_value WHERE app = ? AND attribute = ?", place
+      ) { $0.int(0) }
+      for code in known where isUsed.indices.contains(code) && !isUsed[code] {
+        try connection.execute(
+          "DELETE FROM code_value WHERE app = ? AND attribute = ? AND code = ?",
+          place + [.integer(code)])
+      }
+    }
+  }
+
   private func flush(
     _ key: BitsKey, _ changes: [(index: Int, isSet: Bool)], _ connection: StoreConnection
   ) throws {
@@ -112,6 +138,10 @@ struct PortraitColumns {
     for (index, isSet) in changes {
       let bit: UInt8 = 1 << UInt8(index & 7)
       if isSet { stored[index >> 3] |= bit } else { stored[index >> 3] &= ~bit }
+    }
+    guard stored.contains(where: { $0 != 0 }) else {
+      return try connection.execute(
+        "DELETE FROM day_users WHERE app = ? AND kind = ? AND day = ? AND chunk = ?", place)
     }
     try connection.execute(
       "INSERT OR REPLACE INTO day_users (app, kind, day, chunk, bits) VALUES (?, ?, ?, ?, ?)",

@@ -19,7 +19,7 @@ package final class ProfileApplier {
     }
   }
 
-  private struct App {
+  struct App {
     let key: Int64
     var rules: AppRules
     var users: Int64
@@ -41,22 +41,33 @@ package final class ProfileApplier {
     let openID: String
   }
 
-  private struct DayKey: Hashable {
+  struct DayKey: Hashable {
     let app: Int
     let day: Int32
   }
 
-  private struct DayCount {
+  /// What a day's counts change by.
+  struct DayCount {
     var events: Int64 = 0
-    var excluded = ExcludedCounts()
+    var scene: Int64 = 0
+    var channel: Int64 = 0
+
+    mutating func count(_ reason: ExclusionReason) {
+      switch reason {
+      case .scene: scene += 1
+      case .releaseChannel: channel += 1
+      }
+    }
   }
 
-  private var apps: [App] = []
+  var apps: [App] = []
   private var appPlaces: [String: Int] = [:]
   private var touched: [Touched] = []
   private var places: [UserKey: Int] = [:]
-  private var dayCounts: [DayKey: DayCount] = [:]
-  private var columns = PortraitColumns()
+  var dayCounts: [DayKey: DayCount] = [:]
+  var columns = PortraitColumns()
+  /// Where users were erased since the last flush: values and days may be left that nobody has.
+  var erasedApps: Set<Int64> = []
   private var writer = PackedWriter(reserving: 4_096)
 
   package init() {}
@@ -123,8 +134,8 @@ package final class ProfileApplier {
     let day = Int32(clamping: rules.calendar.day(at: time))
     let dayKey = DayKey(app: place, day: day)
     if let reason = rules.exclusions.reason(for: context) {
-      touched[user].state.excluded.count(reason)
-      dayCounts[dayKey, default: DayCount()].excluded.count(reason)
+      touched[user].state.count(excluded: reason, day: day)
+      dayCounts[dayKey, default: DayCount()].count(reason)
       return false
     }
     dayCounts[dayKey, default: DayCount()].events += 1
@@ -180,7 +191,7 @@ package final class ProfileApplier {
 
   // MARK: - Finding
 
-  private func place(
+  func place(
     ofApp appID: String, _ connection: StoreConnection, _ rules: () throws -> AppRules
   ) throws -> Int {
     if let place = appPlaces[appID] { return place }
@@ -221,7 +232,7 @@ package final class ProfileApplier {
     return UserState(user: user)
   }
 
-  private func firstDay(_ state: UserState, _ app: Int) -> Int32? {
+  func firstDay(_ state: UserState, _ app: Int) -> Int32? {
     state.firstActiveMilliseconds == 0
       ? nil : Int32(clamping: apps[app].rules.calendar.day(at: state.firstActiveMilliseconds))
   }
@@ -249,6 +260,7 @@ package final class ProfileApplier {
     try columns.flush(connection)
     try flushDayCounts(connection)
     try flushApps(connection)
+    for app in erasedApps { try dropUnused(app, connection) }
     forget()
   }
 
@@ -277,7 +289,7 @@ package final class ProfileApplier {
     for (key, count) in dayCounts {
       try update.bind([
         .integer(apps[key.app].key), .integer(Int(key.day)), .integer(count.events),
-        .integer(Int64(count.excluded.scene)), .integer(Int64(count.excluded.channel)),
+        .integer(count.scene), .integer(count.channel),
       ])
       try update.run()
     }
@@ -295,6 +307,7 @@ package final class ProfileApplier {
     touched.removeAll(keepingCapacity: touched.count <= 1_024)
     places.removeAll(keepingCapacity: touched.capacity <= 1_024)
     dayCounts.removeAll()
+    erasedApps.removeAll()
     apps.removeAll()
     appPlaces.removeAll()
   }

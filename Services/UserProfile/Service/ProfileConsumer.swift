@@ -10,7 +10,9 @@ package final class ProfileConsumer: LogConsumer {
   // Touched under `lock` only. A Mutex cannot hold it: the connection beside it belongs to the caller's thread.
   private nonisolated(unsafe) let applier = ProfileApplier()
 
-  package init() {}
+  private let scrub: ErasureScrub
+
+  package init(scrub: ErasureScrub) { self.scrub = scrub }
 
   package func define(_ app: DirectoryApp, in connection: StoreConnection) throws {
     lock.withLock { _ in applier.change(Self.rules(app), ofApp: app.appID) }
@@ -31,9 +33,23 @@ package final class ProfileConsumer: LogConsumer {
     }
   }
 
+  package func erase(_ user: ErasedUser, in connection: StoreConnection) throws {
+    let wasKnown = try lock.withLock { _ in
+      try applier.erase(
+        appID: user.app.appID, connection: connection, rules: { Self.rules(user.app) },
+        where: user.matches)
+    }
+    if wasKnown { try scrub.note(in: connection) }
+  }
+
   package func willCommit(_ next: LogPosition, in connection: StoreConnection) throws {
     try lock.withLock { _ in try applier.flush(connection) }
   }
 
-  package func didRollBack() { lock.withLock { _ in applier.discard() } }
+  package func didCommit(_ next: LogPosition) { scrub.didCommit() }
+
+  package func didRollBack() {
+    scrub.didRollBack()
+    lock.withLock { _ in applier.discard() }
+  }
 }

@@ -30,5 +30,10 @@ package enum UserProfileProcess {
       let status = core.follower.status
       return Double(status.logHeadOffset) - Double(status.nextOffset)
     }
+    metrics.gauge(
+      "footfall_profile_erasures_waiting", help: "Erased users of whom something may still be here."
+    ) {
+      Double(core.erasuresWaiting)
+    }
   }
 }

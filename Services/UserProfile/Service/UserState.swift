@@ -28,10 +28,14 @@ package struct UserState: Sendable, Equatable {
   /// 0: never active.
   package private(set) var firstActiveMilliseconds: Int64 = 0
   package private(set) var lastActiveMilliseconds: Int64 = 0
+  /// Of an event that is counted, server-sent ones included. 0: none.
+  package private(set) var lastEventMilliseconds: Int64 = 0
   package private(set) var pageViews: UInt64 = 0
   package private(set) var events: UInt64 = 0
   /// Events left out by the default exclusions, by reason.
-  package var excluded = ExcludedCounts()
+  package private(set) var excluded = ExcludedCounts()
+  /// The same events by day. Those that an earlier release counted are not among them.
+  package private(set) var counted = CountedDays()
   package private(set) var days = ActiveDays()
   package var attributes = UserAttributes()
   package private(set) var timeline = OpenTimeline()
@@ -44,6 +48,8 @@ package struct UserState: Sendable, Equatable {
   /// - Returns: whether the user was not yet active on that day.
   package mutating func count(_ event: UserEvent, day: Int32, rules: SessionRules) -> Bool {
     events += 1
+    counted.count(day)
+    lastEventMilliseconds = max(lastEventMilliseconds, event.timeMilliseconds)
     if event.isPageView { pageViews += 1 }
     guard !event.isPassive else { return false }
     timeline.insert(
@@ -58,11 +64,18 @@ package struct UserState: Sendable, Equatable {
     return days.insert(day)
   }
 
+  /// Counts an event that is left out.
+  package mutating func count(excluded reason: ExclusionReason, day: Int32) {
+    excluded.count(reason)
+    counted.count(day, excluded: reason)
+  }
+
   package func opens(_ rules: SessionRules) -> UInt64 { timeline.openCount(rules) }
 
   // MARK: Bytes
 
-  private static let version: UInt64 = 1
+  /// Version 1 ended with the timeline.
+  private static let version: UInt64 = 2
 
   package mutating func encode(into writer: inout PackedWriter, rules: SessionRules) {
     timeline.foldIfFull(rules)
@@ -77,11 +90,14 @@ package struct UserState: Sendable, Equatable {
     days.encode(into: &writer)
     attributes.encode(into: &writer)
     timeline.encode(into: &writer)
+    writer.signed(lastEventMilliseconds &- lastActiveMilliseconds)
+    counted.encode(into: &writer)
   }
 
   package init(from bytes: UnsafeRawBufferPointer) throws(PackedError) {
     var reader = PackedReader(bytes)
-    guard try reader.unsigned() == Self.version else { throw PackedError() }
+    let version = try reader.unsigned()
+    guard (1...Self.version).contains(version) else { throw PackedError() }
     guard let user = UInt32(exactly: try reader.unsigned()) else { throw PackedError() }
     self.user = user
     firstActiveMilliseconds = try reader.signed()
@@ -93,6 +109,11 @@ package struct UserState: Sendable, Equatable {
     days = try ActiveDays(from: &reader)
     attributes = try UserAttributes(from: &reader)
     timeline = try OpenTimeline(from: &reader)
+    lastEventMilliseconds = lastActiveMilliseconds
+    if version > 1 {
+      lastEventMilliseconds = lastActiveMilliseconds &+ (try reader.signed())
+      counted = try CountedDays(from: &reader)
+    }
     guard reader.isAtEnd else { throw PackedError() }
   }
 }

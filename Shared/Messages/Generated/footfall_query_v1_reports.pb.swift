@@ -188,7 +188,9 @@ package nonisolated struct ProtoUserCell: Sendable {
   /// Of a breakdown: the rest.
   package var other: Bool = false
 
-  /// A funnel's step (1-based: who reached it), a retention's key, a distribution's key, days of stickiness.
+  /// A funnel's step (1-based: who reached it), a retention's key, a distribution's key, days of stickiness, a repurchase's class;
+  /// 1 or 2 of two points of a trend by the hour or the minute that have one name, where a clock is set back. INVALID_ARGUMENT,
+  /// like any other part of a cell, where the number has none.
   package var key: UInt32 = 0
 
   /// A page, or the nodes of a path.
@@ -300,10 +302,13 @@ package nonisolated struct ProtoExplainOperator: Sendable {
   /// For people: columns, predicate, paths taken.
   package var detail: String = String()
 
+  /// That it went through.
   package var rows: UInt64 = 0
 
+  /// Of columns that it was the first to read, without the operators that it runs.
   package var bytes: UInt64 = 0
 
+  /// With the operators that it runs.
   package var milliseconds: Double = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -321,17 +326,22 @@ package nonisolated struct ProtoExplainResponse: Sendable {
 
   package var operators: [ProtoExplainOperator] = []
 
+  /// Days that something was read of, be it only what is known of a day without its events.
   package var days: UInt32 = 0
 
+  /// Fields of events by their number; `active users` and `flag counts` are what is known of a day without its events.
   package var columns: [String] = []
 
+  /// Decoded, each day once: the sum of the operators' bytes.
   package var bytesRead: UInt64 = 0
 
+  /// Events of the days whose events were read, each day once.
   package var rowsRead: UInt64 = 0
 
-  /// Days that came from the cache of decoded days.
+  /// Of `days`, those of which all was in memory.
   package var daysCached: UInt32 = 0
 
+  /// The report itself would have been answered from memory, without being made again as here.
   package var answerCached: Bool = false
 
   package var totalMilliseconds: Double = 0

@@ -10,7 +10,7 @@ package enum Scope {
   package static let profileWrite = "profile:write"
   package static let profileErase = "profile:erase"
   package static let queryRead = "query:read"
-  /// The users behind a number of a report.
+  /// The users behind a number of a report, and `open_id` in breakdowns and filters.
   package static let queryUsers = "query:users"
   package static let liveRead = "live:read"
   package static let eventsRead = "events:read"

@@ -13,7 +13,7 @@ from . import test_quarantine, test_sources  # noqa: F401 - they register
 from . import test_ways  # noqa: F401 - they register
 from . import test_analysis, test_reports  # noqa: F401 - they register
 from . import test_visits  # noqa: F401 - they register
-from . import test_query_store  # noqa: F401 - it registers
+from . import test_query_store, test_erasure  # noqa: F401 - they register
 
 
 class World:

@@ -11,7 +11,7 @@ from .harness import equal, test, true
 from .stores import SEALING, metric, wait_sealed
 from .suite import Suite
 
-SCOPES = ["ingest:write", "ingest:import", "query:read", "profile:erase"]
+SCOPES = ["ingest:write", "ingest:import", "query:read", "query:users", "profile:erase"]
 DAY_MS = 86_400_000
 NAMES = ["ingest", "query"]
 

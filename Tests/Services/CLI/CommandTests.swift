@@ -1,5 +1,6 @@
 import CLI
 import Messages
+import SwiftProtobuf
 import Testing
 
 @Suite struct CommandTests {
@@ -87,9 +88,26 @@ import Testing
       ["funnel", "a|", "|", "--token-file", "/nonexistent"], ["token", "revoke", "ff_x_secret"],
       ["live", "--pages", "--watch"], ["demo", "--users", "0"],
       ["app", "create", "x", "--platform", "symbian"],
+      ["report", "trend", "--csv", "--json", "--token-file", "/nonexistent"],
     ])
   func wrongCalls(arguments: [String]) async {
     #expect(await Footfall.execute(arguments) == 64)
+  }
+
+  @Test(
+    "JSON that is no request is told in the words of JSON",
+    arguments: [
+      (#"{"colour": 1}"#, "\"colour\""), (#"{"order_by": "PAGE_ORDER_COLOUR"}"#, "a name"),
+      (#"{"limit": "many"}"#, "a number"), (#"{"limit": 1"#, "ends too early"),
+      (#"{"limit": 1} x"#, "behind its end"), (#"{"include_excluded_scenes": 3}"#, "true or false"),
+      (#"{"range": 7}"#, "not well-formed"), ("[", ""),
+    ])
+  func badJSON(text: String, told: String) throws {
+    let error = #expect(throws: (any Error).self) { try ProtoGetPagesRequest(jsonString: text) }
+    let words = JSONProblem.text(try #require(error))
+    #expect(words.contains(told))
+    // Names of cases have humps.
+    #expect(words.firstMatch(of: /[a-z][A-Z]/) == nil, "\(words)")
   }
 
   @Test("A failure that is no wrong call ends with exit code 1")

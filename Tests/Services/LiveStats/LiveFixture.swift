@@ -21,6 +21,7 @@ final class LiveFixture {
   let retentionMinutes: Int64
   private(set) var store: Store
   private(set) var applier = LiveApplier()
+  private(set) var scrub: ErasureScrub
 
   init(rules: SessionRules = .classic, retentionMinutes: Int64 = 2_880) throws {
     self.rules = rules
@@ -28,6 +29,7 @@ final class LiveFixture {
     folder = FileManager.default.temporaryDirectory.appending(path: "live-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     store = try Self.open(folder)
+    scrub = try ErasureScrub(store: store)
   }
 
   deinit {
@@ -39,14 +41,37 @@ final class LiveFixture {
   private static func open(_ folder: URL) throws -> Store {
     try Store(
       path: folder.appending(path: "live.sqlite").path, options: StoreOptions(durability: .normal),
-      migrations: [Migration(1, LiveSchema.statements)])
+      migrations: [Migration(1, LiveSchema.statements), Migration(2, ErasureScrub.statements)])
   }
 
   /// As after a crash: everything in memory is gone.
   func restart() throws {
     store.close()
     store = try Self.open(folder)
+    scrub = try ErasureScrub(store: store)
     applier = LiveApplier()
+  }
+
+  /// As the log's record of an erasure does.
+  @discardableResult
+  func erase(_ user: String) throws -> [LiveApplier.Change] {
+    let changes = try store.write { connection in
+      try applier.erase(
+        appID: Self.appID, horizonMinute: view.horizonMinute, connection: connection,
+        rules: { LiveApplier.AppRules(session: rules, exclusions: DefaultExclusions(platform: "wechat")) },
+        where: { $0.elementsEqual(user.utf8) })
+      try scrub.note(in: connection)
+      return try applier.flush(connection)
+    }
+    scrub.didCommit()
+    return changes
+  }
+
+  /// Every byte of the store's files.
+  func files() throws -> Data {
+    try FileManager.default.contentsOfDirectory(atPath: folder.path).reduce(into: Data()) {
+      $0 += try Data(contentsOf: folder.appending(path: $1))
+    }
   }
 
   var view: LiveView {

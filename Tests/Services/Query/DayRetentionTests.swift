@@ -70,6 +70,38 @@ import Testing
     #expect(try !metrics(harness, 0...9).isComplete)
   }
 
+  @Test(arguments: [Granularity.hour, .day, .week, .month, .all])
+  func `the list behind a number of dropped days is as long as the number`(_ granularity: Granularity) throws {
+    let harness = try harness()
+    try harness.apply(events(0..<40), receivedMilliseconds: 40 * Self.day)
+    // 1970-02-08, in the middle of a month, to 02-09.
+    try harness.engine.mergeIfDue(rows: 1, retentionDays: 3)
+    let query = TrendQuery(appID: "shop", days: 0...39, granularity: granularity)
+    let points = try harness.engine.trend(query, control: QueryControl()).points
+    #expect(points.last?.metrics.visitTotal == 41)
+    for point in points {
+      let metrics = point.metrics
+      for (kind, number) in [
+        (TrendWanted.Kind.visitTotal, metrics.visitTotal), (.visitUsers, metrics.visitUsers),
+        (.visitNewUsers, metrics.visitNewUsers),
+      ] {
+        let list = try harness.engine.trendUsers(
+          query, kind, refDate: point.period.refDate, ordinal: 1, series: nil,
+          control: QueryControl())
+        #expect(UInt64(list.openIDs.count) == number, "\(point.period.refDate) \(kind)")
+      }
+      #expect(metrics.visitNewUsers <= metrics.visitUsers)
+    }
+  }
+
+  @Test func `who came first on a dropped day of a month is new in it while another of its days is left`() throws {
+    let harness = try harness()
+    try harness.apply(events(0..<10), receivedMilliseconds: 10 * Self.day)
+    try harness.engine.mergeIfDue(rows: 1, retentionDays: 3)
+    // user0, and those of the two days that are left.
+    #expect(try metrics(harness, 0...9).metrics.visitNewUsers == 3)
+  }
+
   @Test func `tiers and lifecycle of dropped days count who is left`() async throws {
     let harness = try harness()
     try harness.apply(events(0..<10), receivedMilliseconds: 10 * Self.day)

@@ -1,3 +1,4 @@
+import Dispatch
 import Events
 import Foundation
 import Query
@@ -161,6 +162,90 @@ import Testing
     try harness.erase("open-a-")
     try harness.engine.mergeIfDue(rows: .max)
     #expect(try trend(harness, "open_id").breakdown.map(\.value) == [.text("open-b-")])
+  }
+
+  @Test func `a merge between an erasure's commit and its end does not write the open_id back`() throws {
+    let harness = try harness()
+    var random = SeededRandom(seed: 8)
+    // A chunk of the dictionary for each, which the merge puts together.
+    for number in 0..<12 {
+      try harness.apply([batch("m\(number)", number, &random)], receivedMilliseconds: 0)
+    }
+    try harness.store.write { connection in
+      try harness.engine.erase("shop", in: connection) { $0.elementsEqual("open-m5-".utf8) }
+      try harness.engine.willCommit(harness.position, in: connection)
+    }
+    try harness.engine.mergeIfDue(rows: 1)
+    harness.engine.didCommit(harness.position)
+    try harness.engine.mergeIfDue(rows: .max)
+    #expect(harness.engine.waitingErasures == 0)
+    try checkFiles(harness, ["m4", "m5", "m6"], ["m5"], "written back")
+  }
+
+  @Test func `a table of scenes that changes while an erasure ends brings no first time back`() throws {
+    let harness = try harness()
+    var random = SeededRandom(seed: 9)
+    try harness.apply([batch("stays", 0, &random)], receivedMilliseconds: 0)
+    for round in 0..<6 {
+      try harness.apply([batch("r\(round)", round, &random)], receivedMilliseconds: 0)
+      try harness.engine.mergeIfDue(rows: 1)
+      try harness.erase("open-r\(round)-")
+      try redefineBetween(harness, isExcluded: round % 2 == 0)
+      #expect(try trend(harness, nil).points.last?.metrics.visitTotal == 1, "round \(round)")
+    }
+  }
+
+  /// Changes the table of scenes in the moment in which the days without the user are in force but nobody has been told, and shows
+  /// the change once the merge has ended.
+  private func redefineBetween(_ harness: EngineHarness, isExcluded: Bool) throws {
+    var override = SceneOverride(code: 1001)
+    override.isExcluded = isExcluded
+    let changed = AppDefinition(
+      appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic,
+      sources: AppSources(platform: "wechat", overrides: [override]))
+    func inForce(_ connection: StoreConnection) throws -> [Int64] {
+      try connection.query("SELECT id FROM segment WHERE in_force = 1 ORDER BY id") { $0.int64(0) }
+    }
+    let before = try harness.store.read(inForce)
+    let merged = DispatchSemaphore(value: 0)
+    let engine = harness.engine
+    Thread.detachNewThread {
+      // What fails shows in the trend.
+      _ = try? engine.mergeIfDue(rows: .max)
+      merged.signal()
+    }
+    var isChanged = false
+    for _ in 0..<1_000_000 where !isChanged {
+      try harness.store.write { connection in
+        guard try inForce(connection) != before else { return }
+        isChanged = true
+        try engine.define(changed, in: connection)
+        try engine.willCommit(harness.position, in: connection)
+      }
+    }
+    merged.wait()
+    #expect(isChanged)
+    engine.didCommit(harness.position)
+  }
+
+  @Test func `an erasure does not hold the log up while somebody reads an older state`() throws {
+    let harness = try harness()
+    var random = SeededRandom(seed: 10)
+    try harness.apply([batch("a", 1, &random), batch("b", 1, &random)], receivedMilliseconds: 0)
+    try harness.engine.mergeIfDue(rows: 1)
+    try harness.erase("open-a-")
+    try harness.store.read { connection in
+      // The reader's state begins with its first question.
+      _ = try connection.first("SELECT count(*) FROM app") { $0.int(0) }
+      let begin = ContinuousClock.now
+      try harness.engine.mergeIfDue(rows: .max)
+      // SQLite would wait for five seconds.
+      #expect(ContinuousClock.now - begin < .seconds(4))
+      #expect(harness.engine.waitingErasures == 1)
+    }
+    try harness.engine.mergeIfDue(rows: .max)
+    #expect(harness.engine.waitingErasures == 0)
+    try checkFiles(harness, ["a", "b"], ["a"], "after the reader")
   }
 
   @Test func `a user of another app with the same open_id stays`() throws {

@@ -2,6 +2,7 @@ import Events
 import Messages
 import Query
 import RPC
+import SwiftProtobuf
 import TestKit
 import Testing
 
@@ -92,6 +93,85 @@ import Testing
     }
   }
 
+  @Test func `users are named as values only to who may see them`() async throws {
+    let fixture = try Fixture()
+    func context(_ method: MethodDescriptor, _ scopes: Set<String>) -> CallContext {
+      CallContext(method: method, principal: Principal(tokenID: "t", appID: "shop", scopes: scopes))
+    }
+    let runner = ReportRunner(engine: fixture.harness.engine, configuration: QueryConfiguration())
+    let reports = ReportsService(runner: runner)
+    var condition = ProtoFilter()
+    condition.condition.field = "open_id"
+    condition.condition.operator = .prefix
+    condition.condition.values = [.with { $0.stringValue = "a" }]
+    var filter = ProtoFilter()
+    filter.not = condition
+    var series = ProtoEventSeries()
+    series.events = ["buy"]
+    series.filter = filter
+    var range = ProtoDateRange()
+    range.beginDate = "1970-01-01"
+    range.endDate = "1970-01-02"
+    let questions: [(inout ProtoReport) -> Void] = [
+      { $0.trend.breakdown = "open_id" }, { $0.trend.filter = filter },
+      { $0.events.groupBy = ["platform", "open_id"] }, { $0.events.series = [series] },
+      { $0.retention.breakdown = "open_id" }, { $0.performance.breakdown = "open_id" },
+      { report in
+        report.funnel.steps = ["$page_view", "buy"].map { name in .with { $0.events = [name] } }
+        report.funnel.breakdown = "open_id"
+      },
+    ]
+    for (number, change) in questions.enumerated() {
+      var report = ProtoReport()
+      change(&report)
+      report.fill(range, series: series.events)
+      let isRefused = await #expect(throws: RPCError.self) {
+        _ = try await reports.explain(report, context: context(ReportsMethods.explain, ["query:read"]))
+      }
+      #expect(isRefused?.code == .permissionDenied, "\(number)")
+      let allowed = try await reports.explain(
+        report, context: context(ReportsMethods.explain, ["query:read", "query:users"]))
+      #expect(allowed.info.asOfOffset == 3, "\(number)")
+    }
+    // Remembered answers are no way around.
+    var request = ProtoGetTrendRequest()
+    request.range = range
+    request.breakdown = "open_id"
+    let service = QueryService(runner: runner, status: { ProtoConsumerStatus() })
+    let answer = try await service.getTrend(
+      request, context: context(QueryMethods.getTrend, ["query:read", "query:users"]))
+    #expect(answer.breakdown.map(\.value.stringValue) == ["a"])
+    let refused = await #expect(throws: RPCError.self) {
+      _ = try await service.getTrend(request, context: context(QueryMethods.getTrend, ["query:read"]))
+    }
+    #expect(refused?.code == .permissionDenied)
+    // A page that is called so is no user.
+    condition.condition.field = "page_path"
+    condition.condition.values = [.with { $0.stringValue = "open_id" }]
+    request.breakdown = "platform"
+    request.filter = condition
+    _ = try await service.getTrend(request, context: context(QueryMethods.getTrend, ["query:read"]))
+  }
+
+  @Test(arguments: ["+1", "01", "-1", "0", "Z", " 1", "1 "])
+  func `a page token that no answer gave is refused`(_ token: String) async throws {
+    let fixture = try Fixture()
+    var request = ProtoListUsersRequest()
+    request.report.trend.range.beginDate = "1970-01-01"
+    request.report.trend.range.endDate = "1970-01-02"
+    request.cell.metric = "visit_uv"
+    request.pageToken = token
+    let reports = ReportsService(
+      runner: ReportRunner(engine: fixture.harness.engine, configuration: QueryConfiguration()))
+    let context = CallContext(
+      method: ReportsMethods.listUsers,
+      principal: Principal(tokenID: "t", appID: "shop", scopes: ["query:users"]))
+    let error = await #expect(throws: RPCError.self) {
+      _ = try await reports.listUsers(request, context: context)
+    }
+    #expect(error?.code == .invalidArgument && error?.message.hasPrefix("page_token") == true)
+  }
+
   @Test func `a funnel's shares and times`() async throws {
     let fixture = try Fixture()
     var request = ProtoGetFunnelRequest()
@@ -111,5 +191,21 @@ import Testing
     #expect(answer.steps.map(\.dropOffUsers) == [0, 1, 1])
     #expect(answer.steps[1].medianFromFirstMs == 5_000)
     #expect(answer.steps[2].p90FromFirstMs == 0)
+  }
+}
+
+extension ProtoReport {
+  /// Sets what every report that a test asks needs.
+  fileprivate mutating func fill(_ range: ProtoDateRange, series events: [String]) {
+    switch kind {
+    case .trend: trend.range = range
+    case .events:
+      self.events.range = range
+      if self.events.series.isEmpty { self.events.series = [.with { $0.events = events }] }
+    case .retention: retention.range = range
+    case .performance: performance.range = range
+    case .funnel: funnel.range = range
+    default: preconditionFailure("a report that no test asks")
+    }
   }
 }

@@ -2,6 +2,7 @@ import Events
 import Foundation
 import Messages
 import Store
+import Subscription
 import SwiftProtobuf
 import TestKit
 import UserProfile
@@ -15,6 +16,7 @@ final class ProfileFixture {
   let rules: SessionRules
   private(set) var store: Store
   private(set) var applier = ProfileApplier()
+  private(set) var scrub: ErasureScrub
 
   init(rules: SessionRules = .classic, zone: String = "Asia/Shanghai") throws {
     struct NoZone: Error {}
@@ -24,6 +26,7 @@ final class ProfileFixture {
     folder = FileManager.default.temporaryDirectory.appending(path: "profile-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     store = try Self.open(folder)
+    scrub = try ErasureScrub(store: store)
   }
 
   deinit {
@@ -36,14 +39,41 @@ final class ProfileFixture {
     try Store(
       path: folder.appending(path: "profile.sqlite").path,
       options: StoreOptions(durability: .normal),
-      migrations: [Migration(1, ProfileSchema.statements)])
+      migrations: [Migration(1, ProfileSchema.statements), Migration(2, ErasureScrub.statements)])
   }
 
   /// As after a crash: everything in memory is gone.
   func restart() throws {
     store.close()
     store = try Self.open(folder)
+    scrub = try ErasureScrub(store: store)
     applier = ProfileApplier()
+  }
+
+  /// As the log's record of an erasure does.
+  func erase(_ user: String) throws {
+    try store.write { connection in
+      let wasKnown = try applier.erase(
+        appID: Self.appID, connection: connection,
+        rules: {
+          ProfileApplier.AppRules(
+            calendar: calendar, session: rules, exclusions: DefaultExclusions(platform: "wechat"))
+        }, where: { $0.elementsEqual(user.utf8) })
+      if wasKnown { try scrub.note(in: connection) }
+      try applier.flush(connection)
+    }
+    scrub.didCommit()
+  }
+
+  func latestMilliseconds() throws -> Int64 {
+    try store.read { try ProfileReader($0, appID: Self.appID).latestMilliseconds }
+  }
+
+  /// Every byte of the store's files.
+  func files() throws -> Data {
+    try FileManager.default.contentsOfDirectory(atPath: folder.path).reduce(into: Data()) {
+      $0 += try Data(contentsOf: folder.appending(path: $1))
+    }
   }
 
   /// One transaction.

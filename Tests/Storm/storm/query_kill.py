@@ -24,7 +24,7 @@ CYCLES_PER_ROUND = 25
 # So few that merges go on all the time.
 SEAL_ROWS = "40"
 DIE_SECONDS_MAX = 8
-SCOPES = ["ingest:write", "query:read", "profile:erase"]
+SCOPES = ["ingest:write", "query:read", "query:users", "profile:erase"]
 # Where the service says that it is (CrashPoint.reached), and the most times that it passes there before it is killed.
 POINTS = {
     "apply.written": 40, "apply.committed": 40, "store.written": 60, "store.committed": 60,

@@ -57,7 +57,7 @@ struct ChannelCommand: AsyncParsableCommand {
         groups = try ProtoChannelGroups(
           jsonUTF8Data: Data(contentsOf: URL(fileURLWithPath: file)))
       } catch {
-        throw CommandFailure("\(file): no JSON of ChannelGroups: \(error)")
+        throw CommandFailure("\(file): no JSON of ChannelGroups: \(JSONProblem.text(error))")
       }
       var request = ProtoSetChannelGroupsRequest()
       request.appID = app.appID

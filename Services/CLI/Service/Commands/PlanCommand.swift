@@ -246,7 +246,7 @@ enum PlanFile {
     do {
       return try ProtoEventDefinition(jsonString: text)
     } catch {
-      throw CommandFailure("\(path): not an EventDefinition in JSON: \(error)")
+      throw CommandFailure("\(path): not an EventDefinition in JSON: \(JSONProblem.text(error))")
     }
   }
 }

@@ -43,11 +43,14 @@ struct ReportCommand: AsyncParsableCommand {
     guard [csv, explain, users != nil].count(where: { $0 }) <= 1 else {
       throw CommandFailure.usage("--csv, --explain and --users exclude each other")
     }
+    guard !csv || !output.json else {
+      throw CommandFailure.usage("--csv and --json exclude each other")
+    }
     try await connection.withChannel(to: .query) { channel in
       let client = ReportsClient(channel)
       if let users { return try await list(question, users, client) }
       if explain { return try await self.explain(question, client) }
-      if output.json && !csv { return try await Self.printJSON(question, channel) }
+      if output.json { return try await Self.printJSON(question, channel) }
       try await show(question, client)
     }
   }
@@ -93,7 +96,7 @@ struct ReportCommand: AsyncParsableCommand {
     do {
       return try ProtoReport(jsonString: "{\"\(name)\": \(json)}")
     } catch {
-      throw CommandFailure.usage("report \(name): \(from): \(error)")
+      throw CommandFailure.usage("report \(name): \(from): \(JSONProblem.text(error))")
     }
   }
 
@@ -148,7 +151,7 @@ struct ReportCommand: AsyncParsableCommand {
     do {
       request.cell = try ProtoUserCell(jsonString: cell)
     } catch {
-      throw CommandFailure.usage("--users: \(error)")
+      throw CommandFailure.usage("--users: \(JSONProblem.text(error))")
     }
     request.pageSize = 10_000
     repeat {

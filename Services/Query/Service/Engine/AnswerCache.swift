@@ -59,6 +59,9 @@ final class AnswerCache: Sendable {
     }
   }
 
+  /// The same, without being a use.
+  func holds(_ key: Key) -> Bool { state.withLock { $0.entries[key] != nil } }
+
   func insert(_ answer: [UInt8], _ key: Key) {
     let size = Self.size(key, answer)
     guard size <= bytesMax / 4 else { return }

@@ -52,6 +52,11 @@ struct AppSnapshot: Sendable {
 
   var rules: SessionRules { definition.sessionRules }
 
+  /// Of the days before it only the users' first times are left; nil: nothing was dropped.
+  var keptFromMilliseconds: Int64? {
+    coverage.droppedBefore == .min ? nil : calendar.start(ofDay: coverage.droppedBefore)
+  }
+
   /// Takes the parts that are shared without copying; what is written after it is copied then, a buffer or a chunk at a
   /// time.
   init(_ app: AppState, position: AppliedPosition) {

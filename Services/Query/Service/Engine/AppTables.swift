@@ -54,6 +54,8 @@ struct AppTables {
   private(set) var erasing: Set<UInt32> = []
   /// Those of the transaction that is being made.
   var pendingErasures: [UInt32] = []
+  /// Those whose rows are gone since the last transaction ended: what it has read of them before must not come back.
+  private var erasedLately: Set<UInt32> = []
 
   /// Days before it were dropped for their age.
   var droppedBefore = Int32.min
@@ -111,7 +113,10 @@ struct AppTables {
     guard let change else { return }
     definition = change.definition
     exclusion = change.exclusion
-    if let times = change.times { self.times = times }
+    if var times = change.times {
+      times.erase(erasedLately)
+      self.times = times
+    }
     // Rows from before the change were received under the earlier table.
     if !pending.isEmpty {
       pending.flags = exclusion.flags(pending.flags, pending.context, pending.contexts)
@@ -126,6 +131,7 @@ struct AppTables {
     storedCounts.merge(pendingCounts) { _, new in new }
     pendingCounts = [:]
     commitChange()
+    erasedLately = []
     beginErasing(pendingErasures)
     pendingErasures = []
     guard !pending.isEmpty else { return }
@@ -142,6 +148,7 @@ struct AppTables {
     pendingBlock = nil
     pendingCounts = [:]
     pendingErasures = []
+    erasedLately = []
     change = nil
   }
 
@@ -158,6 +165,7 @@ struct AppTables {
     self[.users].erase(users)
     for (kind, codes) in unused { self[kind].erase(Set(codes)) }
     times.erase(users)
+    erasedLately.formUnion(users)
     erasing.subtract(users)
     let unsealed = (frozen.map(\.rows) + [tail]).compactMap { $0.time.max() }
     lastEventMilliseconds = max(

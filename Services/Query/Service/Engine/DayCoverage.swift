@@ -2,7 +2,8 @@ import Synchronization
 
 /// Whether a query asked for days that were dropped for their age. One per query.
 final class DayCoverage: Sendable {
-  private let droppedBefore: Int
+  /// `Int.min`: nothing was dropped.
+  let droppedBefore: Int
   private let misses = Atomic<Bool>(false)
 
   /// - Parameter droppedBefore: `Int32.min`: nothing was dropped.

@@ -84,14 +84,25 @@ struct DaySource: Sendable {
   func facts(_ day: Int32) throws -> DayFacts {
     try control.check()
     guard let segment = sealedSegment(day) else {
-      return DayFacts(unsealedDays.contains(day) ? try mixed(day).0 : try sealed(day, Self.factNeeds).0)
+      return DayFacts(unsealedDays.contains(day) ? try load(day) : try events(day))
     }
-    return try engine.cache.facts(segment, snapshot.exclusion) {
+    var isKnown = true
+    let facts = try engine.cache.facts(segment, snapshot.exclusion) {
+      isKnown = false
       if segment.exclusion == snapshot.exclusion, segment.activeClasses != nil {
         return try engine.store.read { try SegmentTable.facts(of: segment, from: $0) }
       }
-      return DayFacts(try sealed(day, Self.factNeeds).0)
+      return DayFacts(try events(day))
     }
+    control.profile?.read(facts: facts, ofDay: day, cached: isKnown)
+    return facts
+  }
+
+  /// Users, times and flags of a sealed day.
+  private func events(_ day: Int32) throws -> DayColumns {
+    let (columns, isKnown) = try sealed(day, Self.factNeeds)
+    note(columns, isKnown)
+    return columns
   }
 
   /// Where the opens of a day begin and end; nil: the day has rows that are not sealed, or none. Kept between queries.

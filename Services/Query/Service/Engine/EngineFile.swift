@@ -194,7 +194,7 @@ enum EngineFile {
         return true
       }
       guard small.count >= 8, let first = small.last?.first else { continue }
-      try join(app, kind, first..<end, connection)
+      try join(app.id, kind, from: first, connection)
     }
   }
 
@@ -218,14 +218,26 @@ enum EngineFile {
     return strings.count - 1
   }
 
+  /// Puts the chunks from one on together as the file has them: memory still tells an open_id whose erasure is committed but not
+  /// yet shown. Precondition: none of them is compressed.
   private static func join(
-    _ app: AppState, _ kind: DictionaryKind, _ codes: Range<Int>, _ connection: StoreConnection
+    _ id: Int64, _ kind: DictionaryKind, from first: Int, _ connection: StoreConnection
   ) throws {
-    let entries = app.tables.withLock { $0[kind].encode(codes) }
+    let place: [StoreValue] = [.integer(id), .integer(kind.rawValue), .integer(first)]
+    let chunks = try connection.query(
+      """
+      SELECT checksum, entries FROM dictionary WHERE app = ? AND kind = ? AND first_code >= ?
+      ORDER BY first_code
+      """, place
+    ) { row in
+      guard Int64(CRC32C.checksum(row.blob(1))) == row.int64(0) else {
+        throw FormatError("dictionary \(kind) of app \(id): damaged")
+      }
+      return row.bytes(1)
+    }
     try connection.execute(
-      "DELETE FROM dictionary WHERE app = ? AND kind = ? AND first_code >= ?",
-      [.integer(app.id), .integer(kind.rawValue), .integer(codes.lowerBound)])
-    try insertChunk(app.id, kind, first: codes.lowerBound, entries, connection)
+      "DELETE FROM dictionary WHERE app = ? AND kind = ? AND first_code >= ?", place)
+    try insertChunk(id, kind, first: first, Array(chunks.joined()), connection)
   }
 
   /// Compresses a chunk that has grown as far as it will.

@@ -44,7 +44,7 @@ extension QueryEngine {
         let codes = sweep.unused(kind).filter { code in
           tables[kind].withBytes(code) { !$0.isEmpty }
         }
-        // From here on the same string gets a new code. Where this is not committed after all, the service ends.
+        // From here on the same string gets a new code, and keeps it where this is not committed after all.
         tables[kind].hide(codes)
         found[kind] = (codes, tables[kind])
       }

@@ -48,8 +48,8 @@ extension QueryEngine {
   }
 
   /// Whether some app has so many unsealed rows that the log must wait.
-  package var isOverfull: Bool {
-    apps.contains { $0.tables.withLock { $0.unsealedRows } > Limits.unsealedRowsMax }
+  package func isOverfull(_ rowsMax: Int) -> Bool {
+    apps.contains { $0.tables.withLock { $0.unsealedRows } > rowsMax }
   }
 
   /// Puts the unsealed rows of an app into its days: each day is written as a new segment by itself; then one short

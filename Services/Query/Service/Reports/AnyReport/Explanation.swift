@@ -1,7 +1,9 @@
 import Messages
 
 extension ProtoExplainResponse {
-  init(_ profile: QueryProfile, _ info: ProtoAnswerInfo, total: Duration) {
+  init(
+    _ profile: QueryProfile, _ info: ProtoAnswerInfo, answerCached: Bool, total: Duration
+  ) {
     self.init()
     let reading = profile.reading
     plan = profile.operations.map(Self.line).joined()
@@ -10,6 +12,7 @@ extension ProtoExplainResponse {
       proto.name = operation.name
       proto.detail = operation.detail
       proto.rows = UInt64(operation.rows)
+      proto.bytes = UInt64(operation.bytes)
       proto.milliseconds = operation.duration.milliseconds
       return proto
     }
@@ -18,16 +21,18 @@ extension ProtoExplainResponse {
     columns = reading.columns.sorted()
     bytesRead = UInt64(reading.bytes)
     rowsRead = UInt64(reading.rows)
+    self.answerCached = answerCached
     totalMilliseconds = total.milliseconds
     self.info = info
   }
 
-  /// `  scan  (two threads)  12.3 ms  100000 rows`
+  /// `  scan (3 steps over 7 days): 12.3 ms, 100000 rows`
   private static func line(_ operation: QueryProfile.Operation) -> String {
     var text = String(repeating: "  ", count: operation.depth) + operation.name
     if !operation.detail.isEmpty { text += " (\(operation.detail))" }
     text += ": \(operation.duration.milliseconds) ms"
     if operation.rows > 0 { text += ", \(operation.rows) rows" }
+    if operation.bytes > 0 { text += ", \(operation.bytes) bytes read" }
     return text + "\n"
   }
 }

@@ -24,6 +24,7 @@ package final class ReportsService: ReportsHandlers {
     _ request: ProtoReport, responses: ResponseWriter<ProtoCSVChunk>, context: CallContext
   ) async throws {
     let question = try question(request)
+    try question.checkUse(of: context.principal)
     let bytes = try await runner.run(context, requestedApp: question.appID) {
       [runner] appID, control in
       try question.csv(runner.engine, appID: appID, control: control).bytes
@@ -39,14 +40,17 @@ package final class ReportsService: ReportsHandlers {
     _ request: ProtoReport, context: CallContext
   ) async throws -> ProtoExplainResponse {
     let question = try question(request)
+    try question.checkUse(of: context.principal)
     let profile = QueryProfile()
     return try await runner.run(context, requestedApp: question.appID, profile: profile) {
       [runner] appID, control in
+      let isRemembered = try runner.remembers(question, appID: appID)
       let begin = ContinuousClock.now
       let info = try control.operation("report", question.name) {
         try question.info(runner.engine, appID: appID, control: control)
       }
-      return ProtoExplainResponse(profile, info, total: .now - begin)
+      return ProtoExplainResponse(
+        profile, info, answerCached: isRemembered, total: .now - begin)
     }
   }
 

@@ -15,7 +15,10 @@ struct UserPage {
     if request.pageToken.isEmpty {
       after = 0
     } else {
-      guard let code = UInt32(request.pageToken, radix: 36), code > 0 else {
+      // Exactly as it was given: "+1" and "01" would be read as 1 too.
+      guard let code = UInt32(request.pageToken, radix: 36), code > 0,
+        String(code, radix: 36) == request.pageToken
+      else {
         throw .invalid("page_token", "\"\(request.pageToken.prefix(64))\" is not of an answer")
       }
       after = code

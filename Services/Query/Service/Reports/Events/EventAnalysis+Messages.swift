@@ -14,6 +14,8 @@ package final class EventAnalysisService: EventAnalysisHandlers {
 }
 
 extension ProtoAnalyzeEventsRequest: ReportRequest, UserListing {
+  var breakdownFields: [String] { groupBy }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoAnalyzeEventsResponse {
@@ -31,6 +33,7 @@ extension ProtoAnalyzeEventsRequest: ReportRequest, UserListing {
 
 extension EventCell {
   init(_ cell: ProtoUserCell) throws(QueryError) {
+    try cell.check([.refDate, .group])
     self.init(
       series: cell.metric, refDate: cell.refDate.isEmpty ? nil : cell.refDate,
       group: try cell.groupValues, isOther: cell.other)
@@ -41,6 +44,7 @@ extension ProtoUserCell {
   /// Of a breakdown: its values; one that is missing is nil.
   var groupValues: [FieldValue?] {
     get throws(QueryError) {
+      guard group.isEmpty || !other else { throw .invalid("cell.group", "none with other") }
       var values: [FieldValue?] = []
       for one in group {
         guard one.hasValue, one.value.kind != nil else {

@@ -2,6 +2,8 @@ import Events
 import Messages
 
 extension ProtoGetFunnelRequest: ReportRequest {
+  var breakdownFields: [String] { [breakdown] }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoGetFunnelResponse {

@@ -14,6 +14,8 @@ package final class PerformanceService: PerformanceHandlers {
 }
 
 extension ProtoGetPerformanceRequest: ReportRequest, UserListing {
+  var breakdownFields: [String] { [breakdown] }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoGetPerformanceResponse {
@@ -30,6 +32,7 @@ extension ProtoGetPerformanceRequest: ReportRequest, UserListing {
     if stability != nil, refDate != nil {
       throw QueryError.invalid("cell.ref_date", "stability is of the whole range")
     }
+    try cell.check([.refDate, .group])
     return try engine.performanceUsers(
       PerformanceQuery(self, appID: appID),
       stability ?? .measured(metric: cell.metric, refDate: refDate), group: try cell.groupValues,

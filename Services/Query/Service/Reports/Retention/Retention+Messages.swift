@@ -14,6 +14,8 @@ package final class RetentionService: RetentionHandlers {
 }
 
 extension ProtoGetRetentionRequest: ReportRequest, UserListing {
+  var breakdownFields: [String] { [breakdown] }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoGetRetentionResponse {
@@ -29,6 +31,7 @@ extension ProtoGetRetentionRequest: ReportRequest, UserListing {
       throw QueryError.invalid(
         "cell.metric", "\"\(cell.metric.prefix(64))\" is neither size nor users")
     }
+    try cell.check(cell.metric == "size" ? [.refDate, .group] : [.refDate, .group, .key])
     return try engine.retentionUsers(
       RetentionQuery(self, appID: appID), refDate: cell.refDate,
       key: cell.metric == "size" ? nil : Int(cell.key), group: try cell.groupValues,

@@ -1,6 +1,8 @@
 import Messages
 
 extension ProtoGetTrendRequest: UserListing {
+  var breakdownFields: [String] { [breakdown] }
+
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoGetTrendResponse {
@@ -12,7 +14,10 @@ extension ProtoGetTrendRequest: UserListing {
   func users(
     _ cell: ProtoUserCell, _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> UserList {
-    try cell.check([.refDate, .group, .key])
+    // Only where a clock is set back do two points have one name.
+    let isByClock = granularity == .hour || granularity == .minute
+    try cell.check(
+      isByClock && !cell.refDate.isEmpty ? [.refDate, .group, .key] : [.refDate, .group])
     guard cell.key <= 2 else { throw QueryError.invalid("cell.key", "is \(cell.key), must be 0-2") }
     return try engine.trendUsers(
       TrendQuery(self, appID: appID), TrendWanted.Kind(cell),

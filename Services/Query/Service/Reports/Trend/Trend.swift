@@ -198,10 +198,24 @@ private struct TrendRun {
       return try chosen.series(cell)
     } ?? 0
     let (periods, period) = try point(refDate, ordinal)
+    if kind == .visitTotal, series == 0, scope.filter == nil {
+      return try everActive(by: periods[period])
+    }
     let found = try scan(
       periods, chosen, wanted: TrendWanted(kind: kind, period: period, series: series))
     return UserList(
       users: found.users, app: scope.snapshot.app, info: scope.info(found.tally, query.days))
+  }
+
+  /// Without a filter the number is of the first active times, which know the users of dropped days too.
+  private func everActive(by period: Period) throws -> UserList {
+    var users: [UInt32] = []
+    scope.snapshot.times.view(query.traffic.classes).forEach { user, time in
+      if time < period.milliseconds.upperBound { users.append(user) }
+    }
+    let tally = try scope.source.tally(period.days, query.traffic)
+    return UserList(
+      users: users, app: scope.snapshot.app, info: scope.info(tally, query.days))
   }
 
   /// The periods that must be looked at for a point, and which of them it is.

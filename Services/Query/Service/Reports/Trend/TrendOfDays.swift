@@ -23,7 +23,7 @@ struct TrendOfDays {
       let own = source.days(in: period.days.lowerBound..<period.days.upperBound + 1)
       result.metrics[index] = try metrics(own, own.map { totals[Int($0 - days[days.startIndex])] })
     }
-    addNewUsers(&result)
+    try addNewUsers(&result)
     return result
   }
 
@@ -41,20 +41,32 @@ struct TrendOfDays {
     return sum
   }
 
-  /// Who was active first in a period was active in it.
-  private func addNewUsers(_ result: inout TrendResult) {
+  /// Who was active first in a period was active in it, as long as none of its days was dropped.
+  private func addNewUsers(_ result: inout TrendResult) throws {
     var before: UInt64 = 0
     let begin = periods[0].milliseconds.lowerBound
     let ends = periods.map(\.milliseconds.upperBound)
     var new = [UInt64](repeating: 0, count: periods.count + 1)
-    source.snapshot.times.view(traffic.classes).forEach { _, time in
-      if time < begin { before += 1 } else { new[ends.partitioningIndex { $0 > time }] += 1 }
+    let keptFrom = source.snapshot.keptFromMilliseconds ?? .min
+    var ofDroppedDays = [[UInt32]](repeating: [], count: periods.count + 1)
+    source.snapshot.times.view(traffic.classes).forEach { user, time in
+      if time < begin { return before += 1 }
+      let period = ends.partitioningIndex { $0 > time }
+      if time < keptFrom { ofDroppedDays[period].append(user) } else { new[period] += 1 }
     }
     for index in periods.indices {
-      before += new[index]
-      result.metrics[index].visitNewUsers = new[index]
+      before += new[index] + UInt64(ofDroppedDays[index].count)
+      result.metrics[index].visitNewUsers =
+        new[index] + (try stillActive(ofDroppedDays[index], periods[index]))
       result.metrics[index].visitTotal = before
     }
+  }
+
+  /// How many of some users have an event left in a period.
+  private func stillActive(_ users: [UInt32], _ period: Period) throws -> UInt64 {
+    let days = source.days(in: period.days.lowerBound..<period.days.upperBound + 1)
+    if users.isEmpty || days.isEmpty { return 0 }
+    return UInt64(try source.activeUsers(days, traffic).count(of: users))
   }
 
   // MARK: Days

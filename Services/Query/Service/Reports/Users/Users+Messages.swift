@@ -26,14 +26,20 @@ package final class UsersService: UsersHandlers {
 }
 
 extension ProtoUserCell {
-  /// - Throws: where the cell has a group, or a metric that is none of these.
-  fileprivate func check(metrics: [String]) throws(QueryError) {
-    guard metrics.contains(metric) else {
-      throw .invalid(
-        "cell.metric",
-        "\"\(metric.prefix(64))\" is none of \(metrics.joined(separator: ", "))")
+  /// - Parameter parts: by metric, those that its numbers have.
+  /// - Throws: where the metric is none of these, or the cell has another part.
+  fileprivate func check(_ parts: KeyValuePairs<String, CellParts>) throws(QueryError) {
+    guard let known = parts.first(where: { $0.key == metric }) else {
+      throw unknownMetric(parts.map(\.key).joined(separator: ", "))
     }
-    guard group.isEmpty, !other else { throw .invalid("cell.group", "the report has no groups") }
+    try check(known.value)
+  }
+
+  fileprivate func check(points metrics: [String]) throws(QueryError) {
+    guard metrics.contains(metric) else {
+      throw unknownMetric(metrics.joined(separator: ", "))
+    }
+    try check([.refDate])
   }
 }
 
@@ -55,7 +61,7 @@ extension ProtoGetUserTiersRequest: ReportRequest, UserListing {
   func users(
     _ cell: ProtoUserCell, _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> UserList {
-    try cell.check(metrics: UserTier.allCases.map(\.rawValue))
+    try cell.check(points: UserTier.allCases.map(\.rawValue))
     return try engine.tierUsers(
       UserTiersQuery(self, appID: appID), UserTier(rawValue: cell.metric) ?? .new,
       refDate: cell.refDate, control: control)
@@ -125,7 +131,7 @@ extension ProtoGetLifecycleRequest: ReportRequest, UserListing {
   func users(
     _ cell: ProtoUserCell, _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> UserList {
-    try cell.check(metrics: LifecycleStage.allCases.map(\.rawValue))
+    try cell.check(points: LifecycleStage.allCases.map(\.rawValue))
     return try engine.lifecycleUsers(
       LifecycleQuery(self, appID: appID), LifecycleStage(rawValue: cell.metric) ?? .new,
       refDate: cell.refDate, control: control)
@@ -200,7 +206,7 @@ extension ProtoGetStickinessRequest: ReportRequest, UserListing {
   func users(
     _ cell: ProtoUserCell, _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> UserList {
-    try cell.check(metrics: ["users", "dau", "wau", "mau"])
+    try cell.check(["users": [.key], "dau": [.refDate], "wau": [.refDate], "mau": [.refDate]])
     let windows = ["dau": 1, "wau": 7, "mau": 30]
     return try engine.stickinessUsers(
       StickinessQuery(self, appID: appID),
@@ -289,7 +295,7 @@ extension ProtoGetRepurchaseRequest: ReportRequest, UserListing {
   func users(
     _ cell: ProtoUserCell, _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> UserList {
-    try cell.check(metrics: ["buyers", "repeat_buyers", "users"])
+    try cell.check(["buyers": [], "repeat_buyers": [], "users": [.key]])
     let cells = ["buyers": RepurchaseCell.buyers, "repeat_buyers": .repeatBuyers]
     return try engine.repurchaseUsers(
       RepurchaseQuery(self, appID: appID), cells[cell.metric] ?? .gap(days: Int(cell.key)),
