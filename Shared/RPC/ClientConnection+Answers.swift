@@ -84,7 +84,7 @@ extension ClientConnection {
     stream.skip(end)
     figures.messagesReceived &+= 1
     figures.lastMessageReceived = MonotonicClock.now
-    call.pipe.deliver(message, cost: end, packed: packed)
+    call.pipe.deliver(message, size: end, packed: packed)
   }
 
   /// Opens the window for a message that has come in part: its size is known to be within the limit.
@@ -94,7 +94,7 @@ extension ClientConnection {
     if stream.pointee.flags.contains(.remoteEnded), (call.status?.code ?? .ok) == .ok {
       call.status = RPCError(.internal, "the response ended within a message")
     }
-    http2.consume(stream, waiting)
+    http2.consume(stream, call.pipe.open(waiting: waiting))
   }
 
   /// Messages that are not packed can be read whatever `grpc-encoding` says (grpc/doc/compression.md).

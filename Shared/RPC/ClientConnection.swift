@@ -185,7 +185,7 @@ package final class ClientConnection: @unchecked Sendable, PipeOwner {
 
   func pipeHasConsumed(_ pipe: MessagePipe, bytes: Int) {
     guard let stream = pipe.stream else { return }
-    http2.consume(stream, bytes)
+    http2.consume(stream, bytes + pipe.open(waiting: stream.unread.count))
     driver.flush()
   }
 

@@ -60,6 +60,9 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   /// Whether the loop is resuming the handler: what that reads and sends is moved once, when it can go no further.
   // nonisolated(unsafe): touched on the event loop only.
   nonisolated(unsafe) private var isResuming = false
+  /// Bytes of the message that has come in part whose window was given back already.
+  // nonisolated(unsafe): touched on the event loop only.
+  nonisolated(unsafe) private var opened = 0
 
   /// - Parameters:
   ///   - inboundBytesMax: bytes that one received message may have unpacked.
@@ -377,9 +380,21 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
     resuming { for writer in writers { writer.resume() } }
   }
 
-  /// A whole message has come. `cost`: its part of the window.
-  func deliver(_ message: [UInt8], cost: Int, packed: Bool = false) {
+  /// A message has come in part, so many bytes of it so far: the bytes whose window is to be given back now, for else one that is
+  /// larger than the window would never come. None while messages before it have not been read: they fill the window.
+  func open(waiting: Int) -> Int {
+    let isRead = state.withLock { $0.inboundHead == $0.inbound.count }
+    guard isRead, waiting > opened else { return 0 }
+    defer { opened = waiting }
+    return waiting - opened
+  }
+
+  /// A whole message has come. `size`: its bytes on the wire.
+  func deliver(_ message: [UInt8], size: Int, packed: Bool = false) {
     let message = Inbound(bytes: message, isPacked: packed)
+    let given = min(opened, size)
+    opened -= given
+    let cost = size - given
     let (reader, schedule): (CheckedContinuation<Inbound?, any Error>?, Bool) = state.withLock {
       state in
       state.largest = max(state.largest, message.bytes.count)

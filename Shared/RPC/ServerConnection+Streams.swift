@@ -3,7 +3,7 @@ internal import HTTP2
 /// The messages of streaming calls.
 extension ServerConnection {
   /// Moves whole messages into the pipe. Their bytes open the window when the handler reads them; those of a message that is
-  /// not whole yet open it at once, because only the message limit bounds them.
+  /// not whole yet once all before it are read, because only the message limit bounds them.
   func streamDataCame(_ stream: StreamPointer) {
     guard let pipe = pipe(of: stream) else { return }
     pipe.beginBatch()
@@ -30,7 +30,7 @@ extension ServerConnection {
           return nil
         }
         stream.pointee.userTouched = now
-        http2.consume(stream, waiting)
+        http2.consume(stream, pipe.open(waiting: waiting))
         return nil
       case .message(let count): length = count
       case .packed(let count):
@@ -41,13 +41,13 @@ extension ServerConnection {
       let message = Array(stream.unread[MessageFraming.prefixBytes..<end])
       stream.skip(end)
       countReceived(stream, bytes: length)
-      pipe.deliver(message, cost: end, packed: isPacked)
+      pipe.deliver(message, size: end, packed: isPacked)
     }
   }
 
   func pipeHasConsumed(_ pipe: MessagePipe, bytes: Int) {
     guard let stream = pipe.stream else { return }
-    http2.consume(stream, bytes)
+    http2.consume(stream, bytes + pipe.open(waiting: stream.unread.count))
     driver.flush()
   }
 

@@ -1,5 +1,6 @@
 import HTTP2
 import RPC
+import Synchronization
 import Testing
 
 /// A loop without I/O: everything runs at once, on the thread of the test.
@@ -104,5 +105,85 @@ private struct Echo: ServiceHandlers {
     #expect(try exchange() > 1)
     #expect(stream.unread.count == 20 * 305)
     #expect(stream.pointee.flags.contains(.remoteEnded))
+  }
+}
+
+/// Reads nothing until it is let, then answers how many messages came.
+private final class SlowReader: ServiceHandlers {
+  static let serviceName = "a.B"
+  private let waiting = Mutex<CheckedContinuation<Void, Never>?>(nil)
+
+  func letRead() { waiting.withLock { $0.take() }?.resume() }
+
+  var methodHandlers: [MethodHandler] {
+    [
+      MethodHandler(
+        MethodDescriptor(service: "a.B", method: "C", kind: .bidirectional, access: .open),
+        .streaming { requests, responses, _ in
+          await withCheckedContinuation { continuation in self.waiting.withLock { $0 = continuation } }
+          var count: UInt8 = 0
+          for try await _ in requests { count += 1 }
+          try await responses.send([count])
+        })
+    ]
+  }
+}
+
+/// What a peer may send to one that does not read.
+@Suite struct StreamWindowTests {
+  @Test func `messages that come piece by piece do not open the window for those that nobody has read`() throws {
+    let reader = SlowReader()
+    var limits = ServerLimits()
+    limits.http2.streamWindowBytes = 256 * 1024
+    let server = try ServerConnection(
+      core: ServerCore(
+        router: Router([reader]), limits: limits, authorizer: OpenAuthorizer(),
+        observer: Observer()),
+      driver: InlineDriver(), peer: "test", memory: SessionMemory())
+    let client = try HTTP2Connection(role: .client, memory: SessionMemory())
+    let stream = try #require(
+      client.request([
+        HeaderField(":method", "POST"), HeaderField(":scheme", "http"),
+        HeaderField(":path", "/a.B/C"), HeaderField(":authority", "x"),
+        HeaderField("content-type", "application/grpc"), HeaderField("te", "trailers"),
+      ]))
+    // Some of them larger than the window.
+    let sizes = (0..<40).map { $0 % 10 == 3 ? 600_000 : 100_000 }
+    for size in sizes {
+      [UInt8](repeating: 7, count: size).withUnsafeBytes { stream.writeMessage($0) }
+    }
+    client.endBody(stream)
+
+    var sent = 0
+    func carry() throws {
+      var hasMore = true
+      while hasMore {
+        hasMore = false
+        while let output = client.nextOutput() {
+          hasMore = true
+          sent += output.count
+          let bytes = Array(output)
+          for start in stride(from: 0, to: bytes.count, by: 10_000) {
+            try bytes[start..<min(start + 10_000, bytes.count)].withUnsafeBytes {
+              try server.receive($0)
+            }
+          }
+        }
+        while let output = server.http2.nextOutput() {
+          hasMore = true
+          server.processEvents()
+          try Array(output).withUnsafeBytes { try client.receive($0) }
+        }
+        while let event = client.nextEvent() { event.stream?.dataHandled() }
+      }
+    }
+    try carry()
+    #expect(sent > 200_000)
+    // The window, and what had come of the first message before it was whole.
+    #expect(sent < 400_000)
+    reader.letRead()
+    try carry()
+    #expect(sent > sizes.reduce(0, +))
+    #expect(Array(stream.unread) == [0, 0, 0, 0, 1, 40])
   }
 }
