@@ -16,16 +16,19 @@ struct DayPointers {
   /// - Returns: how many there are.
   func rows(_ range: Range<Int>, wanted: [UInt8], into found: inout [UInt32]) -> Int {
     precondition(found.count >= range.count)
-    return wanted.withUnsafeBufferPointer { wanted in
-      found.withUnsafeMutableBufferPointer { found in
-        var count = 0
-        // Without a branch: which event comes next cannot be predicted.
-        for row in range {
-          found[count] = UInt32(truncatingIfNeeded: row)
-          count &+= Int(wanted[Int(event[row])])
-        }
-        return count
+    return found.withUnsafeMutableBufferPointer { rows(range, wanted: wanted, into: $0) }
+  }
+
+  /// The same. Where the last row of the range is not wanted it is written nevertheless, behind those found.
+  func rows(_ range: Range<Int>, wanted: [UInt8], into found: UnsafeMutableBufferPointer<UInt32>) -> Int {
+    wanted.withUnsafeBufferPointer { wanted in
+      var count = 0
+      // Without a branch: which event comes next cannot be predicted.
+      for row in range {
+        found[count] = UInt32(truncatingIfNeeded: row)
+        count &+= Int(wanted[Int(event[row])])
       }
+      return count
     }
   }
 

@@ -113,27 +113,45 @@ struct BlockWalk<Visitor: OpenVisitor> {
     _ stays: inout StayCursor, _ old: inout Int
   ) {
     let (dayUsers, ends) = (day.columns.users, day.columns.userEnds)
+    takeBackgrounds(positions, day, opens)
+    var next = opens.walked.partitioningIndex { Int($0) >= positions.lowerBound }
     // Users one after another whose opens are taken at once.
     var begin = positions.lowerBound
-    for position in positions {
-      let user = dayUsers[position]
-      while old < carried.count, carried[old].user < user {
-        keep(carried[old], before: day.end)
-        old += 1
-      }
-      let goesOn = old < carried.count && carried[old].user == user
-      if opens.isWhole.pointer[position] != 0, !goesOn {
-        if let background = opens.background(position, dayBegin: day.begin) {
-          backgrounds[Int(user - users.lowerBound)] = background
+    while true {
+      let isMore = next < opens.walked.count && Int(opens.walked[next]) < positions.upperBound
+      var position = isMore ? Int(opens.walked[next]) : positions.upperBound
+      if old < carried.count, !isMore || carried[old].user < dayUsers[position] {
+        let user = carried[old].user
+        let place = day.position(of: user, in: begin..<positions.upperBound)
+        if place == positions.upperBound || dayUsers[place] != user {
+          keep(carried[old], before: day.end)
+          old += 1
+          continue
         }
-        continue
+        position = place
+      } else if isMore {
+        next += 1
+      } else {
+        break
       }
       if begin < position { visitor.take(begin..<position, of: opens) }
       begin = position + 1
       let rows = (position == 0 ? 0 : Int(ends[position - 1]))..<Int(ends[position])
-      walkUser(user, rows, day, &stays, &old)
+      walkUser(dayUsers[position], rows, day, &stays, &old)
     }
     if begin < positions.upperBound { visitor.take(begin..<positions.upperBound, of: opens) }
+  }
+
+  /// When the apps of users whose opens are taken whole went to the background.
+  private mutating func takeBackgrounds(
+    _ positions: Range<Int>, _ day: WalkedDay, _ opens: DayOpens
+  ) {
+    guard opens.backgrounds != nil else { return }
+    for position in positions where opens.isWhole.pointer[position] != 0 {
+      if let background = opens.background(position, dayBegin: day.begin) {
+        backgrounds[Int(day.columns.users[position] - users.lowerBound)] = background
+      }
+    }
   }
 
   @inline(__always)

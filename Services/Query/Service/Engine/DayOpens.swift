@@ -10,6 +10,8 @@ struct DayOpens: Sendable {
   let rules: SessionRules
   /// By position of the day's users: 1 where the opens are the user's whole day.
   let isWhole: Scratch<UInt8>
+  /// The positions where it is 0, ascending.
+  let walked: [UInt32]
   /// By position: when the app went to the background, ms of the day. nil: no mark of the day tells.
   let backgrounds: Scratch<UInt32>?
   /// By position: the number of the first open; one more at the end.
@@ -38,7 +40,7 @@ struct DayOpens: Sendable {
 
   /// Bytes of memory, about.
   var byteCount: Int {
-    let perUser = firstOpen.count * 5 + (backgrounds?.byteCount ?? 0)
+    let perUser = firstOpen.count * 5 + walked.count * 4 + (backgrounds?.byteCount ?? 0)
     return perUser + firstRow.count * 14 + viewRow.count * 8 + shareRows.count * 4
   }
 
@@ -72,6 +74,7 @@ struct DayOpens: Sendable {
       backgrounds.allSatisfy { $0 == BackgroundMark.unknown }
       ? nil : Scratch(backgrounds.map { Self.packed($0, begin) })
     isWhole = Scratch(finder.isWhole)
+    walked = finder.isWhole.indices.filter { finder.isWhole[$0] == 0 }.map { UInt32($0) }
     firstOpen = Scratch(finder.firstOpen + [UInt32(finder.firstRow.count)])
     firstRow = Scratch(finder.firstRow)
     firstView = Scratch(finder.firstView + [UInt32(finder.viewRow.count)])

@@ -105,6 +105,11 @@ struct DaySource: Sendable {
     return columns
   }
 
+  /// How many rows of a sealed day have which flags; nil: the day has rows that are not sealed. Reads no events where it is stored.
+  func sealedFlagCounts(_ day: Int32) throws -> [Int]? {
+    sealedSegment(day) == nil ? nil : try facts(day).flagCounts
+  }
+
   /// Where the opens of a day begin and end; nil: the day has rows that are not sealed, or none. Kept between queries.
   ///
   /// - Parameter columns: of the day, with events, pages and stays.

@@ -128,11 +128,15 @@ final class EventSelector: @unchecked Sendable {
   private func candidates(
     _ day: DayColumns, _ source: DaySource
   ) throws -> (rows: [UInt32], looked: Int) {
-    guard drivers.isEmpty else { return driven(day) }
+    let flagCounts = try source.sealedFlagCounts(day.day)
+    // As a rule all traffic of a day counts: nothing need be looked at then.
+    let isAllCounted =
+      flagCounts.map { counts in counts.indices.allSatisfy { counts[$0] == 0 || counted[$0] != 0 } } ?? false
+    guard drivers.isEmpty else { return driven(day, isAllCounted) }
     if named != nil, let rows = source.knownRows(of: codes, day.day) {
-      return (counting(rows, day), rows.count)
+      return (isAllCounted ? rows : counting(rows, day), rows.count)
     }
-    let (rows, looked) = scanned(day)
+    let (rows, looked) = scanned(day, isAllCounted)
     // Kept for the next question where they are few.
     if named != nil, looked <= day.count / Limits.rareEventShare {
       _ = try source.rows(of: codes, day.day)
@@ -140,7 +144,13 @@ final class EventSelector: @unchecked Sendable {
     return (rows, looked)
   }
 
-  private func scanned(_ day: DayColumns) -> (rows: [UInt32], looked: Int) {
+  private func scanned(_ day: DayColumns, _ isAllCounted: Bool) -> (rows: [UInt32], looked: Int) {
+    if isAllCounted, let named {
+      let rows = [UInt32](unsafeUninitializedCapacity: day.count + 1) { rows, count in
+        count = day.withPointers { $0.rows(0..<day.count, wanted: named, into: rows) }
+      }
+      return (rows, rows.count)
+    }
     var looked = day.count
     let rows = [UInt32](unsafeUninitializedCapacity: day.count + 1) { rows, count in
       day.flags.withUnsafeBufferPointer { flags in
@@ -199,7 +209,7 @@ final class EventSelector: @unchecked Sendable {
   }
 
   /// The same, looking only at rows that have one of the fields: few as a rule.
-  private func driven(_ day: DayColumns) -> (rows: [UInt32], looked: Int) {
+  private func driven(_ day: DayColumns, _ isAllCounted: Bool) -> (rows: [UInt32], looked: Int) {
     var rows = drivenRows(day)
     if let named {
       rows = day.event.withUnsafeBufferPointer { events in
@@ -208,7 +218,7 @@ final class EventSelector: @unchecked Sendable {
         }
       }
     }
-    return (counting(rows, day), rows.count)
+    return (isAllCounted ? rows : counting(rows, day), rows.count)
   }
 
   /// The rows for which `holds` gives 1. Without a branch.

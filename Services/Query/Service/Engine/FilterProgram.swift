@@ -289,16 +289,42 @@ private final class ConditionProgram {
   func keepFew(_ rows: inout [UInt32], _ day: DayColumns) -> Bool {
     guard case .context(let position, .text) = source else { return false }
     day.contexts.withLook(position) { words in
+      if let kept = kept(rows, day, words) {
+        rows = kept
+        return
+      }
       rows.withUnsafeBufferPointer { rows in
         day.context.withUnsafeBufferPointer { contexts in
           decide(.values, highest: words.highest, rows.count) { words[Int(contexts[Int(rows[$0])])] }
         }
       }
-      memo[.values]?.withUnsafeBufferPointer { known in
-        rows.keep(day.context) { known[words[$0]] &- 1 }
-      }
+      rows = kept(rows, day, words) ?? []
     }
     return true
+  }
+
+  /// nil: of some context nothing is known yet.
+  private func kept(_ rows: [UInt32], _ day: DayColumns, _ words: ContextLook) -> [UInt32]? {
+    guard let known = memo[.values], words.highest < known.count else { return nil }
+    var isKnown = true
+    let kept = [UInt32](unsafeUninitializedCapacity: rows.count + 1) { kept, filled in
+      (filled, isKnown) = known.withUnsafeBufferPointer { known in
+        day.context.withUnsafeBufferPointer { contexts in
+          rows.withUnsafeBufferPointer { rows in
+            var count = 0
+            var unknown = 0
+            for row in rows {
+              let answer = Int(known[words[Int(contexts[Int(row)])]])
+              kept[count] = row
+              count &+= answer &>> 1
+              unknown |= answer == 0 ? 1 : 0
+            }
+            return (count, unknown == 0)
+          }
+        }
+      }
+    }
+    return isKnown ? kept : nil
   }
 
   private func perContext(_ day: DayColumns, _ column: SourceColumn) -> [UInt8] {

@@ -24,6 +24,16 @@ struct WalkedDay {
   @inline(__always) func context(_ row: Int) -> Int { Int(columns.context[row]) }
   @inline(__always) func isPassive(_ row: Int) -> Bool { columns.flags[row] & 1 != 0 }
 
+  /// The first position from a range on whose user is not below another; its end where there is none.
+  func position(of user: UInt32, in positions: Range<Int>) -> Int {
+    var (low, high) = (positions.lowerBound, positions.upperBound)
+    while low < high {
+      let middle = (low + high) / 2
+      if columns.users[middle] >= user { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+
   // Written out: whatever is worked out at the first use is asked for at every use whether it has been.
   static let launch = 1
   static let foreground = 2

@@ -49,7 +49,7 @@ struct CollectedFunnelState: FunnelState {
     for position in day.day.positions(of: users) {
       let range = day.day.rows(ofUserAt: position)
       let user = day.day.users[position]
-      if plan.countsFlags, day.isInRange {
+      if plan.countsFlags, day.isInRange, !day.isTallied {
         for row in range { flagCounts[Int(day.day.flags[row])] += 1 }
       }
       for row in range { take(row, user, day, plan) }

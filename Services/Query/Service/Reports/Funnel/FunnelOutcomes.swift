@@ -15,8 +15,11 @@ struct FunnelOutcomes: Sendable {
 
   /// Of consecutive users, those who reached any step.
   ///
-  /// - Parameter times: by user, so many of them as `width`.
-  init(firstUser: UInt32, reached all: [UInt8], values allValues: [Int32], times allTimes: [Int64], width: Int) {
+  /// - Parameter times: by user, so many of them as `width`, those of the steps from `first` on.
+  init(
+    firstUser: UInt32, reached all: [UInt8], values allValues: [Int32], times allTimes: [Int64],
+    first begin: Int, width: Int
+  ) {
     let count = all.count { $0 > 0 }
     reached.reserveCapacity(count)
     users.reserveCapacity(count)
@@ -28,7 +31,7 @@ struct FunnelOutcomes: Sendable {
         users.append(firstUser + UInt32(index))
         values.append(allValues[index])
         if furthest == 1 { continue }
-        let first = index * width
+        let first = index * width + begin
         for step in first..<first + Int(furthest) { times.append(allTimes[step]) }
       }
     }

@@ -18,12 +18,9 @@ struct PlainFunnelState: FunnelState {
   private static let noHit = Hit(time: 0, user: 0, steps: 0, value: 0)
 
   private var users: Range<UInt32> = 0..<0
-  /// By user, `stepCount + 1` times each.
-  private var latest: [Int64] = []
-  /// By user: the furthest step so far, from 1; 0: none.
-  private var reached: [UInt8] = []
-  /// By user: when it was reached.
-  private var end: [Int64] = []
+  /// By user, a row of `stepCount + 2` numbers: when the furthest step so far was reached; which one it is, from 1, 0: none; then
+  /// `latest` from step 1 on. Together, so that what is known of a user lies in one or two lines of the processor's cache.
+  private var known: [Int64] = []
   /// The first `hitCount` of them.
   private var hits: [Hit] = []
   private var hitCount = 0
@@ -33,16 +30,16 @@ struct PlainFunnelState: FunnelState {
   init(_ plan: FunnelPlan) {}
 
   var byteCount: Int {
-    latest.count * 8 + reached.count * 9 + hits.count * MemoryLayout<Hit>.stride + rows.count * 4
+    known.count * 8 + hits.count * MemoryLayout<Hit>.stride + rows.count * 4
   }
 
   static func byteCount(of part: FunnelOutcomes) -> Int { part.byteCount }
 
   mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan) {
     self.users = users
-    Self.fill(&latest, users.count * (plan.stepCount + 1), FunnelPlan.never)
-    Self.fill(&reached, users.count, 0)
-    Self.fill(&end, users.count, 0)
+    let width = Pointers.width(plan)
+    Self.fill(&known, users.count * width, FunnelPlan.never)
+    for user in 0..<users.count { known[user * width + Pointers.reached] = 0 }
     hitCount = 0
     for flags in 0..<256 { flagCounts[flags] = 0 }
   }
@@ -64,7 +61,7 @@ struct PlainFunnelState: FunnelState {
     let range = day.day.rows(ofUserAt: firstPosition).lowerBound..<Int(day.day.userEnds[lastPosition])
     if rows.count < range.count { rows = Array(repeating: 0, count: range.count * 3 / 2) }
     day.day.withPointers { pointers in
-      if plan.countsFlags, day.isInRange { pointers.countFlags(range, into: &flagCounts) }
+      if plan.countsFlags, day.isInRange, !day.isTallied { pointers.countFlags(range, into: &flagCounts) }
       let found = pointers.rows(range, wanted: plan.isWanted, into: &rows)
       // One more: a hit that changes nothing is overwritten by the next.
       makeRoom(hitCount + found + 1)
@@ -98,13 +95,20 @@ struct PlainFunnelState: FunnelState {
               rows.withUnsafeBufferPointer { rows in
                 let found = UnsafeBufferPointer(rebasing: rows[..<found])
                 let looks = HitLooks(
-                  day: day, begin: begin, base: base, firstPosition: firstPosition, steps: steps,
-                  counted: counted)
-                guard let labels else {
-                  return state.takeSingles(found, looks, plan, hits, before) { _ in 0 }
+                  day: day, begin: begin, base: base, firstPosition: firstPosition, steps: steps)
+                let isCounted = { (row: Int) in Int(counted[Int(day.flags[row])]) }
+                if let labels {
+                  return state.takeSingles(found, looks, plan, hits, before, isCounted: isCounted) {
+                    labels.number($0, context: day.context[$0])
+                  }
                 }
-                return state.takeSingles(found, looks, plan, hits, before) {
-                  labels.number($0, context: day.context[$0])
+                if prepared.isAllCounted {
+                  return state.takeSingles(found, looks, plan, hits, before, isCounted: { _ in 1 }) {
+                    _ in 0
+                  }
+                }
+                return state.takeSingles(found, looks, plan, hits, before, isCounted: isCounted) {
+                  _ in 0
                 }
               }
             }
@@ -157,102 +161,99 @@ struct PlainFunnelState: FunnelState {
     let firstPosition: Int
     /// By event.
     let steps: UnsafeBufferPointer<UInt8>
-    /// By flags.
-    let counted: UnsafeBufferPointer<UInt8>
   }
 
   /// What is known of the users while rows are taken.
   private struct Pointers {
-    let latest: UnsafeMutablePointer<Int64>
-    let reached: UnsafeMutablePointer<UInt8>
-    let end: UnsafeMutablePointer<Int64>
+    let known: UnsafeMutablePointer<Int64>
+
+    /// Of a row: where it says when the furthest step was reached, which one it is, and `latest` of step 1.
+    static let end = 0
+    static let reached = 1
+    static let latest = 2
+
+    static func width(_ plan: FunnelPlan) -> Int { plan.stepCount &+ 2 }
 
     /// Returns whether the hit changes anything.
     @inline(__always)
     func take(_ user: Int, _ steps: UInt32, _ time: Int64, _ plan: FunnelPlan) -> Bool {
-      if Int(reached[user]) == plan.stepCount { return false }
-      let latest = latest + user &* (plan.stepCount &+ 1)
-      latest[0] = time
-      if steps & (steps &- 1) == 0 {
-        return step(user, steps.trailingZeroBitCount, time, latest, plan.windowMilliseconds)
-      }
+      let row = known + user &* Self.width(plan)
+      if Int(row[Self.reached]) == plan.stepCount { return false }
       var isChanged = false
       var rest = steps
       // Higher steps first: one event does one step of a chain.
       while rest != 0 {
         let step = 31 &- rest.leadingZeroBitCount
         rest &= ~(1 &<< UInt32(truncatingIfNeeded: step))
-        if self.step(user, step, time, latest, plan.windowMilliseconds) { isChanged = true }
+        if self.step(row, step, time, plan.windowMilliseconds) { isChanged = true }
       }
       return isChanged
     }
 
+    @inline(__always)
+    private func step(
+      _ row: UnsafeMutablePointer<Int64>, _ step: Int, _ time: Int64, _ window: Int64
+    ) -> Bool {
+      let start = step == 0 ? time : row[Self.latest &+ step &- 1]
+      if time &- start > window || row[Self.latest &+ step] == start { return false }
+      row[Self.latest &+ step] = start
+      if step == Int(row[Self.reached]) {
+        row[Self.reached] &+= 1
+        row[Self.end] = time
+      }
+      return true
+    }
+
     /// The same for many rows whose events do one step each. Without a branch on what a row does: it cannot be predicted.
     ///
-    /// - Parameter value: of the breakdown, of a row.
+    /// - Parameters:
+    ///   - isCounted: 1 where a row's traffic counts.
+    ///   - value: of the breakdown, of a row.
     /// - Returns: the number of hits, with those `before`.
     @inline(__always)
     func takeSingles(
       _ rows: UnsafeBufferPointer<UInt32>, _ looks: HitLooks, _ plan: FunnelPlan,
-      _ hits: UnsafeMutableBufferPointer<Hit>, _ before: Int, _ value: (Int) -> Int32
+      _ hits: UnsafeMutableBufferPointer<Hit>, _ before: Int, isCounted: (Int) -> Int,
+      _ value: (Int) -> Int32
     ) -> Int {
-      let (day, window, stepCount) = (looks.day, plan.windowMilliseconds, plan.stepCount)
+      let (day, window) = (looks.day, plan.windowMilliseconds)
+      let (stepCount, width) = (Int64(plan.stepCount), Self.width(plan))
       var count = before
       var position = looks.firstPosition
-      var userEnd = Int(day.userEnds[position])
-      for found in rows {
-        let row = Int(found)
+      var userEnd = day.userEnds[position]
+      for row in rows {
         while row >= userEnd {
           position &+= 1
-          userEnd = Int(day.userEnds[position])
+          userEnd = day.userEnds[position]
         }
         let user = Int(day.users[position] &- looks.base)
-        let step = Int(looks.steps[Int(day.event[row])])
-        let time = looks.begin &+ Int64(day.time[row])
-        let latest = latest + user &* (stepCount &+ 1)
-        let furthest = Int(reached[user])
-        let start = step == 0 ? time : latest[step]
-        let old = latest[step &+ 1]
+        let step = Int(looks.steps[Int(day.event[Int(row)])])
+        let time = looks.begin &+ Int64(day.time[Int(row)])
+        let own = known + user &* width
+        let latest = own + (Self.latest &+ step)
+        let furthest = own[Self.reached]
+        let start = step == 0 ? time : latest[-1]
+        let old = latest[0]
         let isChange =
           (time &- start <= window ? 1 : 0) & (old != start ? 1 : 0) & (furthest != stepCount ? 1 : 0)
-          & Int(looks.counted[Int(day.flags[row])])
-        latest[step &+ 1] = isChange != 0 ? start : old
-        let isFurther = isChange & (step == furthest ? 1 : 0)
-        reached[user] = UInt8(truncatingIfNeeded: furthest &+ isFurther)
-        end[user] = isFurther != 0 ? time : end[user]
+          & isCounted(Int(row))
+        latest[0] = isChange != 0 ? start : old
+        let isFurther = isChange & (Int64(step) == furthest ? 1 : 0)
+        own[Self.reached] = furthest &+ Int64(isFurther)
+        own[Self.end] = isFurther != 0 ? time : own[Self.end]
         hits[count] = Hit(
-          time: time, user: UInt32(truncatingIfNeeded: user), steps: 1 &<< UInt32(truncatingIfNeeded: step),
-          value: value(row))
+          time: time, user: UInt32(truncatingIfNeeded: user),
+          steps: 1 &<< UInt32(truncatingIfNeeded: step), value: value(Int(row)))
         count &+= isChange
       }
       return count
     }
-
-    @inline(__always)
-    private func step(
-      _ user: Int, _ step: Int, _ time: Int64, _ latest: UnsafeMutablePointer<Int64>, _ window: Int64
-    ) -> Bool {
-      let start = latest[step]
-      if time &- start > window || latest[step &+ 1] == start { return false }
-      latest[step &+ 1] = start
-      if step == Int(reached[user]) {
-        reached[user] &+= 1
-        end[user] = time
-      }
-      return true
-    }
   }
 
   private mutating func pointers<Result>(_ body: (Pointers) -> Result) -> Result {
-    latest.withUnsafeMutableBufferPointer { latest in
-      reached.withUnsafeMutableBufferPointer { reached in
-        end.withUnsafeMutableBufferPointer { end in
-          guard let latest = latest.baseAddress, let reached = reached.baseAddress,
-            let end = end.baseAddress
-          else { preconditionFailure("a block without users") }
-          return body(Pointers(latest: latest, reached: reached, end: end))
-        }
-      }
+    known.withUnsafeMutableBufferPointer { known in
+      guard let known = known.baseAddress else { preconditionFailure("a block without users") }
+      return body(Pointers(known: known))
     }
   }
 
@@ -262,9 +263,10 @@ struct PlainFunnelState: FunnelState {
   /// and that began before the one found does so at `end`: it did each step no later. Its times take the place of `latest`.
   mutating func finish(_ plan: FunnelPlan) -> FunnelOutcomes {
     var progress = [UInt8](repeating: 0, count: users.count)
+    var reached = progress
     var values = [Int32](repeating: 0, count: users.count)
-    let width = plan.stepCount + 1
-    let (hits, hitCount) = (self.hits, self.hitCount)
+    let width = Pointers.width(plan)
+    let (hits, hitCount, userCount) = (self.hits, self.hitCount, users.count)
     hits.withUnsafeBufferPointer { hits in
       progress.withUnsafeMutableBufferPointer { progress in
         values.withUnsafeMutableBufferPointer { values in
@@ -272,16 +274,20 @@ struct PlainFunnelState: FunnelState {
             for index in 0..<hitCount {
               let hit = hits[index]
               let user = Int(hit.user)
+              let own = state.known + user &* width
               let done = progress[user]
               // Without a branch, as above.
-              let isInTime = state.end[user] &- hit.time <= plan.windowMilliseconds ? 1 : 0
+              let isInTime = own[Pointers.end] &- hit.time <= plan.windowMilliseconds ? 1 : 0
               let isNext =
-                Int(hit.steps &>> UInt32(done)) & (done < state.reached[user] ? 1 : 0)
+                Int(hit.steps &>> UInt32(done)) & (Int64(done) < own[Pointers.reached] ? 1 : 0)
                 & (isInTime | (done == 0 ? 0 : 1))
-              let time = state.latest + (user &* width &+ Int(done))
+              let time = own + min(Pointers.latest &+ Int(done), width &- 1)
               time.pointee = isNext != 0 ? hit.time : time.pointee
               values[user] = isNext != 0 && done == 0 ? hit.value : values[user]
               progress[user] = done &+ UInt8(truncatingIfNeeded: isNext)
+            }
+            for user in 0..<userCount {
+              reached[user] = UInt8(truncatingIfNeeded: state.known[user &* width &+ Pointers.reached])
             }
           }
         }
@@ -289,6 +295,7 @@ struct PlainFunnelState: FunnelState {
     }
     precondition(progress == reached, "a chain ends before the step that it reaches")
     return FunnelOutcomes(
-      firstUser: users.lowerBound, reached: reached, values: values, times: latest, width: width)
+      firstUser: users.lowerBound, reached: reached, values: values, times: known,
+      first: Pointers.latest, width: width)
   }
 }

@@ -29,6 +29,9 @@ struct FunnelDay: Sendable {
   let isInRange: Bool
   /// The steps that may happen on it.
   let allowed: UInt32
+  /// Whether all traffic of the day counts; whether its rows have been added up by their flags.
+  let isAllCounted: Bool
+  let isTallied: Bool
   /// Of the steps that have one.
   let stepFilters: [(step: UInt32, mask: [UInt8])]
   let exclusionFilters: [(exclusion: UInt32, mask: [UInt8])]

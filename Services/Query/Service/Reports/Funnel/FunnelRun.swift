@@ -120,8 +120,16 @@ struct FunnelRun {
     let isInRange = days.contains(Int(day.day))
     let mask = scope?.mask(day)
     if let mask, isInRange, isFirst { tally.add(day, query.traffic, mask: mask) }
+    let flagCounts = try source.sealedFlagCounts(day.day)
+    if let flagCounts, mask == nil, isInRange, isFirst {
+      tally.add(flagCounts: flagCounts, query.traffic)
+    }
+    let counted = query.traffic.countedByFlags
     return FunnelDay(
       day: day, isInRange: isInRange, allowed: isInRange || query.order == .any ? ~0 : ~1,
+      isAllCounted: flagCounts.map { counts in counts.indices.allSatisfy { counts[$0] == 0 || counted[$0] } }
+        ?? false,
+      isTallied: flagCounts != nil,
       stepFilters: matcher.filters(day), exclusionFilters: exclusions.filters(day), scope: mask,
       labels: try breakdown?.labels(day),
       keys: query.holdConstant.isEmpty ? nil : try held.keys(day),

@@ -208,16 +208,51 @@ struct PageVisitor: OpenVisitor {
     }
     for position in positions {
       user = Int(day.columns.users[position] &- base)
-      let own = opens.opens(ofUserAt: position)
-      for view in opens.views(of: own) {
-        let row = Int(opens.viewRow.pointer[view])
-        guard test.holds(row, day) else { continue }
-        let page = day.page(row)
-        pages[page].stayMilliseconds += Int64(opens.viewStay.pointer[view])
-        visit(page)
+      let views = opens.views(of: opens.opens(ofUserAt: position))
+      if wanted == nil, wordsPerUser > 0 {
+        takeViews(views, of: opens, pages)
+      } else {
+        takeEachView(views, of: opens, pages)
       }
     }
     takeShares(positions, of: opens)
+  }
+
+  private mutating func takeEachView(
+    _ views: Range<Int>, of opens: DayOpens, _ pages: UnsafeMutablePointer<PageMetrics>
+  ) {
+    for view in views {
+      let row = Int(opens.viewRow.pointer[view])
+      guard test.holds(row, day) else { continue }
+      pages[day.page(row)].stayMilliseconds += Int64(opens.viewStay.pointer[view])
+      visit(day.page(row))
+    }
+  }
+
+  /// The same without a branch: whether a user sees a page for the first time cannot be predicted.
+  @inline(__always)
+  private mutating func takeViews(
+    _ views: Range<Int>, of opens: DayOpens, _ pages: UnsafeMutablePointer<PageMetrics>
+  ) {
+    let words = visitedPointer + user * wordsPerUser
+    var isAny: UInt64 = 0
+    for view in views {
+      let row = Int(opens.viewRow.pointer[view])
+      let counts: UInt64 = test.holds(row, day) ? 1 : 0
+      let page = day.page(row)
+      let bit = counts &<< UInt64(page & 63)
+      let word = words[page &>> 6]
+      words[page &>> 6] = word | bit
+      let metrics = pages + page
+      metrics.pointee.visits &+= counts
+      metrics.pointee.users &+= word & bit == bit ? 0 : 1
+      metrics.pointee.stayMilliseconds &+= counts == 0 ? 0 : Int64(opens.viewStay.pointer[view])
+      isAny |= counts
+    }
+    if isAny != 0, any.pointer[user] & 1 == 0 {
+      any.pointer[user] |= 1
+      total.users += 1
+    }
   }
 
   private mutating func takeShares(_ positions: Range<Int>, of opens: DayOpens) {

@@ -120,6 +120,7 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
         var open = Open()
         for view in opens.views(of: number..<number + 1) {
           take(numbers.pointer[Int(pages[Int(opens.viewRow.pointer[view])])], &open)
+          if plan.end == 0, open.count == layout.steps { break }
         }
         note(open, of: user)
       }

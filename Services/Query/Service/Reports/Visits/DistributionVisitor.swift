@@ -118,7 +118,7 @@ struct DistributionVisitor: OpenVisitor {
         let row = Int(opens.firstRow.pointer[open])
         guard test.holds(row, day) else { continue }
         add(Int(sources[day.context(row)]), user)
-        let stay = DistributionIndex.stayKey(Int64(opens.stay.pointer[open]))
+        let stay = DistributionIndex.stayKey(UInt32(opens.stay.pointer[open]))
         add(DistributionIndex.stay.firstSlot + stay, user)
         let depth = DistributionIndex.depthKey(Int(opens.depth.pointer[open]))
         add(DistributionIndex.depth.firstSlot + depth, user)
@@ -132,9 +132,10 @@ struct DistributionVisitor: OpenVisitor {
     // Slots of the sources fill the first word, the others the second.
     let word = seenPointer + (Int(user - base) * Self.wordsPerUser + (slot >> 6))
     let bit: UInt64 = 1 << UInt64(slot & 63)
-    if word.pointee & bit != 0 { return }
+    let isNew = word.pointee & bit == 0
     word.pointee |= bit
-    visitUsers.pointer[slot] += 1
-    if slot == wanted { users.append(user) }
+    // Without a branch where no users are listed: it could not be predicted.
+    visitUsers.pointer[slot] &+= isNew ? 1 : 0
+    if let wanted, isNew, slot == wanted { users.append(user) }
   }
 }

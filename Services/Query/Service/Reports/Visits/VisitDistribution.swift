@@ -36,6 +36,15 @@ package enum DistributionIndex: String, Sendable, CaseIterable {
     return stayBounds.count + 1
   }
 
+  /// The same without a branch or a division.
+  @inline(__always)
+  static func stayKey(_ milliseconds: UInt32) -> Int {
+    // Whole seconds are at most the bound where there are less ms than of the second behind it.
+    func isBeyond(_ bound: UInt32) -> Int { milliseconds >= (bound + 1) * 1_000 ? 1 : 0 }
+    return 1 + isBeyond(2) + isBeyond(5) + isBeyond(10) + isBeyond(20) + isBeyond(30) + isBeyond(50)
+      + isBeyond(100)
+  }
+
   /// 1-5 pages have keys of their own, 6 is 6-10, 7 more; 0: an open without a page.
   static func depthKey(_ pages: Int) -> Int {
     switch pages {
