@@ -101,6 +101,13 @@ package enum Limits {
   static let rewrittenRowsPerRow = 6.0
   /// Bytes of columns that one transaction writes, about: the log waits for it.
   static let columnBytesPerTransaction = 1 << 20
+  /// Bytes of a block of columns, unless one column has more: who reads one of them reads all of it.
+  static let columnBlockBytes = 256 << 10
+  /// A column of contexts may follow from one of so many different values, of so wide a span.
+  static let followedValuesMax = 1 << 14
+  static let followedSpanMax: UInt32 = 1 << 22
+  /// Contexts for each one that may not be as the others are.
+  static let contextsPerException = 64
   /// A sealed day is compressed once it has not been written for so long.
   static let compressAfterSecondsDefault = 60
   static let pagesGivenBackAtATime = 256
@@ -111,12 +118,16 @@ package enum Limits {
   /// Strings that one row of the file holds at most, where rows are put together, and their bytes as they are stored.
   static let dictionaryChunkStringsMax = 1 << 15
   static let dictionaryChunkBytesMax = 1 << 20
+  /// A smaller one is not worth it.
+  static let dictionaryChunkBytesCompressedMin = 1 << 12
   /// Before it is compressed.
   static let dictionaryChunkRawBytesMax = 64 << 20
 
   package static let rowsPerSegmentMax = Int(UInt32.max >> 1)
-  /// Of Zstandard: more takes several times as long and gains little on columns.
+  /// Of Zstandard: more takes several times as long and gains little on large columns. Small ones can have it.
   static let compressionLevel: Int32 = 3
+  static let thoroughCompressionLevel: Int32 = 16
+  static let thoroughCompressionBytesMax = 512 << 10
   /// Columns within columns of one column of a segment.
   static let columnDepthMax = 6
   /// Bytes of a backup that are sent together.

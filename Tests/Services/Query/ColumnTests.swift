@@ -27,9 +27,20 @@ import Testing
   }
 
   private func read<T: FixedWidthInteger & BitwiseCopyable>(
-    _ type: T.Type, _ bytes: [UInt8]
+    _ type: T.Type, _ bytes: [UInt8], _ ends: [UInt32] = []
   ) throws -> [T] {
-    try bytes.withUnsafeBytes { try ColumnCodec.decode(type, $0, most: 10_000) }
+    try bytes.withUnsafeBytes { try ColumnCodec.decode(type, $0, most: 10_000, ends: ends) }
+  }
+
+  /// Groups of so many rows together.
+  private static func ends(_ count: Int, _ random: inout SeededRandom) -> [UInt32] {
+    var ends: [UInt32] = []
+    var end = 0
+    while end < count {
+      end = min(count, end + 1 + random.below(random.pick([1, 5, 200])))
+      ends.append(UInt32(end))
+    }
+    return ends
   }
 
   @Test(arguments: 0..<10) func `columns are read as they were written`(_ seed: UInt64) throws {
@@ -46,7 +57,13 @@ import Testing
       #expect(try read(Int64.self, ColumnCodec.encode(signed)) == signed, where_)
       #expect(try read(UInt32.self, ColumnPacker.pack(narrow)) == narrow, where_)
       #expect(try read(UInt32.self, ColumnPacker.packAscending(narrow)) == narrow, where_)
-      #expect(try read(UInt32.self, ColumnPacker.packRuns(narrow)) == narrow, where_)
+      #expect(try read(UInt32.self, ColumnPacker.packChanging(narrow)) == narrow, where_)
+      let ends = Self.ends(wide.count, &random)
+      #expect(try read(UInt32.self, ColumnPacker.packRuns(narrow, ends: ends), ends) == narrow, where_)
+      let ascending = ColumnPacker.packAscending(narrow, ends: ends)
+      #expect(try read(UInt32.self, ascending, ends) == narrow, where_)
+      let stepping = ColumnPacker.packStepping(wide, ends: ends)
+      #expect(try read(UInt64.self, ColumnPacker.compressed(stepping), ends) == wide, where_)
       #expect(try read(UInt8.self, ColumnPacker.pack(bytes)) == bytes, where_)
       let compressed = ColumnPacker.compressed(ColumnPacker.pack(wide))
       #expect(try read(UInt64.self, compressed) == wide, where_)
@@ -67,6 +84,20 @@ import Testing
         try read(UInt64.self, Array(bytes.dropLast(1 + random.below(3))))
       }
       #expect(throws: FormatError.self) { try read(UInt64.self, bytes + [0]) }
+      let ends = Self.ends(values.count, &random)
+      let narrow = values.map { UInt32(truncatingIfNeeded: $0) }
+      for grouped in [
+        ColumnPacker.packRuns(narrow, ends: ends), ColumnPacker.packAscending(narrow, ends: ends),
+        ColumnPacker.packChanging(narrow),
+      ] where !grouped.isEmpty {
+        var damaged = grouped
+        damaged[random.below(damaged.count)] ^= UInt8(1 << random.below(8))
+        if let other = try? read(UInt32.self, damaged, ends) { #expect(other.count <= 10_000) }
+        // Groups that are not those of the column.
+        var others = ends
+        if !others.isEmpty { others[random.below(others.count)] = UInt32(random.below(2_000)) }
+        if let other = try? read(UInt32.self, grouped, others) { #expect(other.count == values.count) }
+      }
       for _ in 0..<4 {
         bytes[random.below(bytes.count)] ^= UInt8(1 << random.below(8))
         if let other = try? read(UInt64.self, bytes) { #expect(other.count <= 10_000) }
@@ -80,7 +111,16 @@ import Testing
     let sequence = (0..<10_000).map { UInt64(5_000 + $0) }
     #expect(ColumnPacker.packStepping(sequence).count < 300)
     let contexts = (0..<10_000).map { UInt32($0 / 10) }
-    #expect(ColumnPacker.packRuns(contexts).count < 200)
+    let ends = (1...1_000).map { (group: Int) -> UInt32 in UInt32(group * 10) }
+    #expect(ColumnPacker.packRuns(contexts, ends: ends).count < 110)
+    let times = (0..<10_000).map { (row: Int) -> UInt32 in
+      let first = row / 10 * 7_919_000
+      let since = row % 10 * 60_000
+      return UInt32((first + since) % 80_000_000)
+    }
+    #expect(ColumnPacker.packAscending(times, ends: ends).count < 4_400)
+    let pages = (0..<10_000).map { (row: Int) -> UInt32 in UInt32(row / 2 * 7_919 % 200) }
+    #expect(ColumnPacker.packChanging(pages).count < 6_400)
     let prices = (0..<10_000).map { Double(($0 * 7_919) % 90).bitPattern }
     #expect(ColumnPacker.pack(prices).count < 12_000)
   }

@@ -33,19 +33,19 @@ import Testing
     return (metrics.eventCount, answer.info.position.nextOffset, metrics.visitUsers)
   }
 
-  @Test(arguments: [1, 3, 5, 7, 8, 127]) func `a damaged column is never counted`(_ column: Int) throws {
+  @Test(arguments: [0, 5, 30, 50, 80, 99]) func `a damaged block of columns is never counted`(_ percent: Int) throws {
     let harness = try harness()
     try harness.apply(events(200, from: 0).map { [$0] }, receivedMilliseconds: 0)
     try harness.engine.mergeIfDue(rows: 1)
     try harness.store.write { connection in
       let found = try connection.query(
-        "SELECT segment, data FROM segment_column WHERE number = ?", [.integer(column)]
+        "SELECT segment, data FROM segment_column WHERE number = 1"
       ) { (id: $0.int64(0), data: $0.bytes(1)) }
       var (id, data) = try #require(found.first)
-      data[data.count - 1] ^= 1
+      data[data.count * percent / 100] ^= 1
       try connection.execute(
-        "UPDATE segment_column SET data = ? WHERE segment = ? AND number = ?",
-        [.blob(data), .integer(id), .integer(column)])
+        "UPDATE segment_column SET data = ? WHERE segment = ? AND number = 1",
+        [.blob(data), .integer(id)])
     }
     try harness.reopen()
     // A question reads what it needs only: one of these two needs each of the columns.

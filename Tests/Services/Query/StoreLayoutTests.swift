@@ -56,16 +56,106 @@ import Testing
     #expect(try answers(harness.engine) == unsealed)
   }
 
+  /// Contexts of which some follow from others, mostly; fields of all rows of an event, of some, and of few.
+  private static func following(_ rows: Int) -> [ReferenceEvent] {
+    var random = SeededRandom(seed: 5)
+    return (0..<rows).map { index in
+      let user = index * 7_919 % 300
+      var event = ReferenceEvent(
+        user: "user\(user)", time: Int64(index % 3) * 86_400_000 + Int64(index) * 10_000,
+        sequence: UInt64(index), offset: UInt64(index), name: index % 3 == 0 ? "buy" : "$page_view")
+      event.page = "pages/\(index / 2 % 40)"
+      let share = user % 45
+      event.context = [
+        "share_id": .text("share \(share)"),
+        // One in 100 is of another province than its share.
+        "province": .text("province \(random.oneIn(100) ? 99 : share % 7)"),
+        "campaign_source": .text("source \(share % 4)"), "age": .integer(Int64(20 + share % 9)),
+        "platform": .text(user % 13 == 0 ? "ios" : "android"),
+      ]
+      event.scene = Int32(1_001 + user % 5)
+      if index % 3 == 0 { event.fields["price"] = .double(Double(index % 90) / 10) }
+      if index % 3 != 0, random.oneIn(4) { event.fields["query"] = .text("query \(index % 50)") }
+      if random.oneIn(50) { event.fields["note"] = .text("note \(index % 9)") }
+      return event
+    }
+  }
+
+  @Test func `columns that follow from others are read as they came, sealed, compressed and merged again`() throws {
+    let harness = try EngineHarness(
+      AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
+    let events = Self.following(6_000)
+    let asked = [
+      "share_id", "province", "campaign_source", "age", "platform", "scene", "page_path", "query", "price", "note",
+    ]
+    func answers() throws -> [TrendAnswer] {
+      try asked.map { field in
+        try harness.engine.trend(
+          TrendQuery(
+            appID: "shop", days: 0...3, filter: .condition(FilterCondition(field, .exists)),
+            breakdown: field),
+          control: QueryControl())
+      }
+    }
+    try harness.apply(events[..<4_000].map { [$0] }, receivedMilliseconds: 0)
+    let first = try answers()
+    try harness.engine.mergeIfDue(rows: 1)
+    #expect(try answers() == first)
+    let before = try bytes(harness)
+    while try harness.engine.compressIfQuiet(seconds: 0) {}
+    #expect(try bytes(harness) < before)
+    try harness.reopen()
+    #expect(try answers() == first)
+    try harness.apply(events[4_000...].map { [$0] }, receivedMilliseconds: 0)
+    let all = try answers()
+    try harness.engine.mergeIfDue(rows: 1)
+    while try harness.engine.compressIfQuiet(seconds: 0) {}
+    #expect(try answers() == all)
+    try harness.reopen()
+    #expect(try answers() == all)
+  }
+
+  @Test func `users whose names are of one length are compressed by place, and found again`() throws {
+    let harness = try EngineHarness(
+      AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
+    let names = (0..<12_000).map { (index: Int) -> String in
+      let random = String(UInt64(index + 1) &* 0x9E37_79B9_7F4A_7C15, radix: 36)
+      return "o\(1_000_000 + index)\(random.suffix(11))abcdefgh"
+    }.filter { $0.utf8.count == 27 }
+    #expect(names.count > 11_000)
+    let events = names.enumerated().map { index, name in
+      ReferenceEvent(
+        user: name, time: Int64(index), sequence: 0, offset: UInt64(index), name: "buy")
+    }
+    try harness.apply(events.map { [$0] }, receivedMilliseconds: 0)
+    try harness.engine.mergeIfDue(rows: 1)
+    while try harness.engine.compressIfQuiet(seconds: 0) {}
+    func chunks() throws -> [Int] {
+      try harness.store.read {
+        try $0.query("SELECT encoding FROM dictionary WHERE kind = 1 ORDER BY first_code") { $0.int(0) }
+      }
+    }
+    #expect(try chunks() == [2])
+    try harness.reopen()
+    // Each is known: none gets another code.
+    try harness.apply(events.map { [$0] }, receivedMilliseconds: 0)
+    #expect(try chunks() == [2])
+    let users = try harness.engine.trend(
+      TrendQuery(appID: "shop", days: 0...0, granularity: .all), control: QueryControl()
+    ).points[0].metrics.visitUsers
+    #expect(users == UInt64(names.count))
+  }
+
   @Test func `a damaged compressed column is refused`() throws {
     let harness = try harness(4_000)
     try harness.engine.mergeIfDue(rows: 1)
     while try harness.engine.compressIfQuiet(seconds: 0) {}
     try harness.store.write { connection in
-      let data = try connection.first("SELECT data FROM segment_column WHERE number = 3") { $0.bytes(0) }
+      let data = try connection.first("SELECT data FROM segment_column WHERE number = 1") { $0.bytes(0) }
       var damaged = try #require(data)
       damaged[damaged.count / 2] ^= 4
       try connection.execute(
-        "UPDATE segment_column SET data = ? WHERE number = 3", [.blob(damaged)])
+        "UPDATE segment_column SET data = ? WHERE number = 1", [.blob(damaged)])
     }
     try harness.reopen()
     #expect(throws: (any Error).self) { try answers(harness.engine) }

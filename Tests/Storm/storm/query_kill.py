@@ -112,7 +112,7 @@ class QueryKiller:
         grown = self.sealed()
         self.empty()
         rebuilt = self.sealed()
-        if rebuilt["segment_column"][0] < 20:
+        if rebuilt["segment_column"][0] < 2:
             return ["a rebuilt store that holds next to nothing shows nothing"]
         names = sorted(set(grown) | set(rebuilt))
         return [f"table {name}: {grown.get(name)} grown, {rebuilt.get(name)} rebuilt"

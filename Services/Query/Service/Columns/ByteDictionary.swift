@@ -224,6 +224,28 @@ extension ByteDictionary {
   }
 }
 
+extension ByteDictionary {
+  /// Adds strings of one length: the first byte of all, then the second ones.
+  mutating func append(planes: [UInt8], width: Int) {
+    let count = planes.count / width
+    let start = arena.count
+    arena.append(contentsOf: repeatElement(0, count: count * width))
+    arena.withUnsafeMutableBufferPointer { arena in
+      planes.withUnsafeBufferPointer { planes in
+        // A few strings at a time: they stay in the cache while their places are filled.
+        for first in stride(from: 0, to: count, by: 64) {
+          for place in 0..<width {
+            for string in first..<min(first + 64, count) {
+              arena[start &+ string &* width &+ place] = planes[place &* count &+ string]
+            }
+          }
+        }
+      }
+    }
+    ends.append(contentsOf: (1...max(count, 1)).lazy.prefix(count).map { start + $0 * width })
+  }
+}
+
 /// A hash of short strings, seeded by the process so that nobody can choose colliding ones.
 enum ByteHash {
   private static let seed = UInt64.random(in: 1...UInt64.max)

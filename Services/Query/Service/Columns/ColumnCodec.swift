@@ -11,6 +11,14 @@ package enum ColumnCodec {
     static let runs: UInt8 = 0x13
     static let differences: UInt8 = 0x14
     static let zigzagDifferences: UInt8 = 0x15
+    static let groupedDifferences: UInt8 = 0x16
+    static let groupedZigzagDifferences: UInt8 = 0x17
+    static let changes: UInt8 = 0x18
+    static let groupedRuns: UInt8 = 0x1c
+    // Of segments: they say where the numbers follow from (`SegmentReader`).
+    static let ofParent: UInt8 = 0x19
+    static let ofEvents: UInt8 = 0x1a
+    static let ofUsers: UInt8 = 0x1b
     static let zstd: UInt8 = 0xfd
   }
 
@@ -64,24 +72,31 @@ package enum ColumnCodec {
 
   // MARK: Decoding
 
-  /// - Parameter most: numbers that it may have; a damaged one must not take memory without end.
+  /// - Parameters:
+  ///   - most: numbers that it may have; a damaged one must not take memory without end.
+  ///   - ends: where the groups end that it was packed by (`ColumnPacker.packAscending(_:ends:)`).
   /// - Throws: `FormatError` where the block is not exactly one column, or has more numbers.
   package static func decode<T: FixedWidthInteger & BitwiseCopyable>(
-    _: T.Type, _ block: UnsafeRawBufferPointer, most: Int = Limits.rowsPerSegmentMax
+    _: T.Type, _ block: UnsafeRawBufferPointer, most: Int = Limits.rowsPerSegmentMax,
+    ends: [UInt32] = []
   ) throws(FormatError) -> [T] {
-    try decode(T.self, block, Bound(count: most, depth: 0))
+    try decode(T.self, block, Bound(count: most, depth: 0, ends: ends))
   }
 
   /// What a damaged column may not exceed.
-  private struct Bound {
+  struct Bound {
     let count: Int
     /// Columns within columns.
     let depth: Int
+    /// Of the groups; those of columns within have none.
+    let ends: [UInt32]
 
-    var nested: Bound { Bound(count: count, depth: depth + 1) }
+    var nested: Bound { Bound(count: count, depth: depth + 1, ends: []) }
+    /// For the same column, written as another one.
+    var wrapped: Bound { Bound(count: count, depth: depth + 1, ends: ends) }
   }
 
-  private static func decode<T: FixedWidthInteger & BitwiseCopyable>(
+  static func decode<T: FixedWidthInteger & BitwiseCopyable>(
     _: T.Type, _ block: UnsafeRawBufferPointer, _ bound: Bound
   ) throws(FormatError) -> [T] {
     guard bound.depth <= Limits.columnDepthMax else {
@@ -103,6 +118,11 @@ package enum ColumnCodec {
       values = try decodeDifferences(
         T.self, &reader, count, isZigzag: tag == Tag.zigzagDifferences,
         bound.nested)
+    case Tag.groupedDifferences, Tag.groupedZigzagDifferences:
+      values = try decodeGroups(
+        T.self, &reader, count, isZigzag: tag == Tag.groupedZigzagDifferences, bound)
+    case Tag.groupedRuns: values = try decodeGroupedRuns(T.self, &reader, count, bound)
+    case Tag.changes: values = try decodeChanges(T.self, &reader, count, bound.nested)
     default: throw FormatError("a column written in way \(tag)")
     }
     guard reader.isAtEnd else { throw FormatError("a column has \(reader.remaining) bytes too many") }
@@ -112,17 +132,23 @@ package enum ColumnCodec {
   private static func decodeCompressed<T: FixedWidthInteger & BitwiseCopyable>(
     _: T.Type, _ reader: inout ByteReader, _ bound: Bound
   ) throws(FormatError) -> [T] {
-    let length = Int(try reader.uint32())
-    let frame = try reader.take(reader.remaining)
-    guard length <= bound.count * 16 + 4_096 else {
-      throw FormatError("a compressed column of \(length) bytes")
-    }
-    let raw = try Zstd.decompress(frame, length: length)
+    let raw = try decompressed(&reader, most: bound.count)
     // Not through a closure: it would lose the type of the error.
     let result = raw.withUnsafeBytes { bytes in
-      Result { () throws(FormatError) -> [T] in try decode(T.self, bytes, bound.nested) }
+      Result { () throws(FormatError) -> [T] in try decode(T.self, bytes, bound.wrapped) }
     }
     return try result.get()
+  }
+
+  private static func decompressed(
+    _ reader: inout ByteReader, most: Int
+  ) throws(FormatError) -> [UInt8] {
+    let length = Int(try reader.uint32())
+    let frame = try reader.take(reader.remaining)
+    guard length <= most * 16 + 4_096 else {
+      throw FormatError("a compressed column of \(length) bytes")
+    }
+    return try Zstd.decompress(frame, length: length)
   }
 
   private static func decodeWhole<T: FixedWidthInteger & BitwiseCopyable>(
@@ -221,13 +247,53 @@ package enum ColumnCodec {
   ) throws(FormatError) -> [T] {
     let table = try decode(T.self, reader.block(), bound)
     let numbers = try decode(UInt32.self, reader.block(), bound)
-    guard numbers.count == count, Int(numbers.max() ?? 0) < max(table.count, 1),
-      count == 0 || !table.isEmpty
-    else { throw FormatError("a column's numbers do not fit its values") }
-    return [T](unsafeUninitializedCapacity: count) { target, filled in
-      filled = count
+    guard numbers.count == count else { throw FormatError("a column's numbers do not fit it") }
+    return try lookUp(numbers, in: table)
+  }
+
+  /// Calls the closure with a column as it was before it was compressed.
+  static func withPlain<Outcome>(
+    _ block: UnsafeRawBufferPointer, most: Int, _ body: (UnsafeRawBufferPointer) throws -> Outcome
+  ) throws -> Outcome {
+    guard block.first == Tag.zstd else { return try body(block) }
+    var reader = ByteReader(UnsafeRawBufferPointer(rebasing: block[1...]))
+    return try decompressed(&reader, most: most).withUnsafeBytes(body)
+  }
+
+  /// Which one of its values each row of a column has that was packed as a dictionary.
+  ///
+  /// - Parameter block: not compressed.
+  /// - Throws: `FormatError` where it was not.
+  static func decodeNumbers(
+    _ block: UnsafeRawBufferPointer, most: Int
+  ) throws(FormatError) -> [UInt32] {
+    var reader = ByteReader(block)
+    let tag = try reader.uint8()
+    guard tag == Tag.dictionary else { throw FormatError("a column that another one follows from") }
+    let count = Int(try reader.uint32())
+    _ = try reader.block()
+    let numbers = try decode(UInt32.self, reader.block(), most: most)
+    guard numbers.count == count, reader.isAtEnd else {
+      throw FormatError("a column's numbers do not fit it")
+    }
+    return numbers
+  }
+
+  /// Takes each number's value.
+  ///
+  /// - Throws: `FormatError` where a number has none.
+  static func lookUp<T: BitwiseCopyable>(
+    _ numbers: [UInt32], in table: [T]
+  ) throws(FormatError) -> [T] {
+    guard Int(numbers.max() ?? 0) < max(table.count, 1), numbers.isEmpty || !table.isEmpty else {
+      throw FormatError("a column's numbers do not fit its values")
+    }
+    return [T](unsafeUninitializedCapacity: numbers.count) { target, filled in
+      filled = numbers.count
       table.withUnsafeBufferPointer { table in
-        for index in 0..<count { target.initializeElement(at: index, to: table[Int(numbers[index])]) }
+        for index in 0..<numbers.count {
+          target.initializeElement(at: index, to: table[Int(numbers[index])])
+        }
       }
     }
   }

@@ -30,35 +30,93 @@ package enum ColumnPacker {
   }
 
   /// Numbers that stay the same for some rows, then mostly go up by one.
-  package static func packRuns(_ values: [UInt32]) -> [UInt8] {
+  ///
+  /// - Parameter ends: of the rows' groups. Most runs last to the end of theirs.
+  package static func packRuns(_ values: [UInt32], ends: [UInt32]) -> [UInt8] {
+    precondition(Int(ends.last ?? 0) == values.count, "groups hold all rows")
     var heads: [UInt32] = []
     var lengths: [UInt64] = []
-    for value in values {
-      if heads.last == value {
-        lengths[lengths.count - 1] += 1
-      } else {
+    var begin = 0
+    for end in ends {
+      var row = begin
+      while row < Int(end) {
+        let value = values[row]
+        let start = row
+        while row < Int(end), values[row] == value { row += 1 }
         heads.append(value)
-        lengths.append(1)
+        lengths.append(row == Int(end) ? 0 : UInt64(row - start))
       }
+      begin = Int(end)
     }
     // Differences modulo 2^32, so that none takes more bytes than a number of the column.
     let steps = heads.indices.map { index -> UInt64 in
       let step = Int32(bitPattern: index == 0 ? heads[0] : heads[index] &- heads[index - 1])
       return UInt64(UInt32(bitPattern: step << 1 ^ step >> 31))
     }
-    let packed = steps.withUnsafeBufferPointer { pack($0) }
     return wrap(
-      Tag.runs, values.count,
+      Tag.groupedRuns, values.count,
       [
-        wrap(Tag.zigzagDifferences, heads.count, [packed]),
-        lengths.withUnsafeBufferPointer { pack($0) },
+        wrap(Tag.zigzagDifferences, heads.count, [packNumbers(steps)]), packNumbers(lengths),
       ])
+  }
+
+  /// The same within groups: of each the first number, then what is added. A day's times, by user.
+  ///
+  /// - Parameter ends: behind the last row of each group, ascending; no group is empty.
+  package static func packAscending(_ values: [UInt32], ends: [UInt32]) -> [UInt8] {
+    packGroups(Tag.groupedDifferences, values, ends) { UInt64($0 &- $1) }
+  }
+
+  /// Numbers that mostly go up or down by the same small step within their group.
+  package static func packStepping(_ values: [UInt64], ends: [UInt32]) -> [UInt8] {
+    packGroups(Tag.groupedZigzagDifferences, values, ends) { zigzag($0 &- $1) }
+  }
+
+  private static func packGroups<T: FixedWidthInteger>(
+    _ tag: UInt8, _ values: [T], _ ends: [UInt32], _ difference: (T, T) -> UInt64
+  ) -> [UInt8] {
+    precondition(Int(ends.last ?? 0) == values.count, "groups hold all rows")
+    var firsts: [UInt64] = []
+    var steps: [UInt64] = []
+    firsts.reserveCapacity(ends.count)
+    steps.reserveCapacity(values.count - ends.count)
+    var begin = 0
+    for end in ends {
+      firsts.append(UInt64(truncatingIfNeeded: values[begin]))
+      for row in begin + 1..<Int(end) { steps.append(difference(values[row], values[row - 1])) }
+      begin = Int(end)
+    }
+    return wrap(tag, values.count, [packNumbers(firsts), packNumbers(steps)])
+  }
+
+  private static func packNumbers(_ values: [UInt64]) -> [UInt8] {
+    values.withUnsafeBufferPointer { pack($0) }
+  }
+
+  /// Numbers that often stay the same from one row to the next, though not for long: pages.
+  package static func packChanging(_ values: [UInt32]) -> [UInt8] {
+    var heads: [UInt64] = []
+    var bits = [UInt8](repeating: 0, count: (values.count + 7) / 8)
+    for (row, value) in values.enumerated() where row == 0 || value != values[row - 1] {
+      heads.append(UInt64(value))
+      bits[row / 8] |= 1 << UInt8(row % 8)
+    }
+    var changing = wrap(Tag.changes, values.count, [packNumbers(heads)])
+    changing += bits
+    let usual = pack(values)
+    return changing.count < usual.count * 3 / 4 ? changing : usual
+  }
+
+  /// Numbers of which there are few different ones, whatever they are: the way in which others may follow from them.
+  static func packDictionary(_ numbers: [UInt32], of table: [UInt32]) -> [UInt8] {
+    wrap(Tag.dictionary, numbers.count, [pack(table), pack(numbers)])
   }
 
   /// The same column smaller, by Zstandard; as it is where that gains nothing.
   package static func compressed(_ column: [UInt8]) -> [UInt8] {
-    if column.first == Tag.zstd { return column }
-    guard let frame = Zstd.compress(column, level: Limits.compressionLevel) else { return column }
+    // Those that follow from others are small.
+    if [Tag.zstd, Tag.ofParent, Tag.ofUsers].contains(column.first) { return column }
+    guard let frame = Zstd.compressSmallest(column) else { return column }
     var writer = ByteWriter(capacity: frame.count + 5)
     writer.append(Tag.zstd)
     writer.append(UInt32(column.count))

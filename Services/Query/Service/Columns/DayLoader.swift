@@ -35,7 +35,7 @@ enum DayLoader {
     try reader.addContexts(needs, to: &day)
     try reader.addRows(needs, to: &day)
     for field in segment.fields where needs.wants(field) && day.fields[field] == nil {
-      day.fields[field] = try reader.field(field)
+      day.fields[field] = try reader.field(field, of: day)
     }
     return day
   }
@@ -52,24 +52,28 @@ enum DayLoader {
   }
 
   private struct Reader {
-    let segment: Segment
-    let connection: StoreConnection
+    let source: SegmentReader
 
-    func column<T: FixedWidthInteger & BitwiseCopyable>(
-      _ column: SegmentColumn, _ type: T.Type, most: Int? = nil
-    ) throws -> [T] {
-      try SegmentTable.read(
-        column, of: segment, as: type, most: most ?? segment.rows, from: connection)
+    init(segment: Segment, connection: StoreConnection) {
+      source = SegmentReader(segment, from: connection)
     }
 
-    func fail(_ what: String) -> FormatError { FormatError("segment \(segment.id): \(what)") }
+    var segment: Segment { source.segment }
+
+    func column<T: FixedWidthInteger & BitwiseCopyable>(
+      _ column: SegmentColumn, _ type: T.Type, most: Int? = nil, ends: [UInt32] = []
+    ) throws -> [T] {
+      try source.column(column, type, most: most, ends: ends)
+    }
+
+    func fail(_ what: String) -> FormatError { source.fail(what) }
 
     /// Users, times and flags.
     func base() throws -> DayColumns {
       var day = DayColumns(day: segment.day, beginMilliseconds: segment.beginMilliseconds)
       day.users = try column(.users, UInt32.self)
       day.userEnds = Self.ends(try column(.userCounts, UInt32.self))
-      day.time = try column(.time, UInt32.self)
+      day.time = try column(.time, UInt32.self, ends: day.userEnds)
       day.flags = try column(.flags, UInt8.self)
       day.exclusion = segment.exclusion
       day.has = []
@@ -101,23 +105,23 @@ enum DayLoader {
 
     func addRows(_ needs: DayNeeds, to day: inout DayColumns) throws {
       let missing = needs.rows.subtracting(day.has)
-      if missing.contains(.event) { day.event = try rows(.event) }
-      if missing.contains(.page) { day.page = try rows(.page) }
+      if missing.contains(.event) { day.event = try rows(.event, of: day) }
+      if missing.contains(.page) { day.page = try rows(.page, of: day) }
       if missing.contains(.context) {
-        day.context = try rows(.rowContext)
+        day.context = try rows(.rowContext, of: day)
         guard Int(day.context.max() ?? 0) < max(day.contexts.count, 1) else {
           throw fail("it has rows of contexts that it does not have")
         }
       }
       day.has.formUnion(missing)
       if needs.sequence, day.sequence.isEmpty {
-        day.sequence = try column(.sequence, UInt64.self)
+        day.sequence = try column(.sequence, UInt64.self, ends: day.userEnds)
         guard day.sequence.count == segment.rows else { throw fail("its sequence numbers do not fit it") }
       }
     }
 
-    private func rows(_ which: SegmentColumn) throws -> [UInt32] {
-      let values = try column(which, UInt32.self)
+    private func rows(_ which: SegmentColumn, of day: DayColumns) throws -> [UInt32] {
+      let values = try column(which, UInt32.self, ends: day.userEnds)
       guard values.count == segment.rows else {
         throw fail("column \(which.number) does not fit the others")
       }
@@ -138,7 +142,7 @@ enum DayLoader {
       for position in 0..<ContextColumns.count
       where needs.wants(context: position) && !day.contexts.holds(position) {
         let isPresent = segment.contextPositions.contains(position)
-        let words = isPresent ? try column(.context(position), UInt32.self) : []
+        let words = isPresent ? try source.contextColumn(position) : []
         guard !isPresent || words.count == day.contexts.count else {
           throw fail("column \(position) of its contexts does not fit the others")
         }
@@ -146,10 +150,11 @@ enum DayLoader {
       }
     }
 
-    func field(_ field: UInt32) throws -> FieldColumn {
-      let result = FieldColumn(
-        rows: try column(.fieldRows(field), UInt32.self),
-        values: try column(.fieldValues(field), UInt64.self))
+    func field(_ field: UInt32, of day: DayColumns) throws -> FieldColumn {
+      let values = try column(.fieldValues(field), UInt64.self)
+      let rows = try source.fieldRows(
+        field, count: values.count, events: day.has.contains(.event) ? day.event : nil)
+      let result = FieldColumn(rows: rows, values: values)
       guard result.rows.count == result.values.count, Self.isAscending(result.rows),
         Int(result.rows.last ?? 0) < max(segment.rows, 1)
       else { throw fail("field \(field) does not fit the rows") }

@@ -12,7 +12,8 @@ struct PackedDay: Sendable {
   let contextPositions: Set<Int>
   let exclusion: SceneExclusion?
   let facts: DayFacts
-  let columns: [(number: Int64, bytes: [UInt8])]
+  /// Of columns, by the number of the first one.
+  let blocks: [ColumnBlock.Column]
 
   /// - Parameter day: with all its columns.
   init(_ day: DayColumns) {
@@ -28,9 +29,13 @@ struct PackedDay: Sendable {
     let facts = DayFacts(day)
     self.facts = facts
     let active = Self.activeClasses(facts).map {
-      (SegmentColumn.active($0), ColumnPacker.packAscending(facts.active[$0]))
+      (
+        SegmentColumn.active($0),
+        facts.active[$0] == day.users
+          ? [ColumnCodec.Tag.ofUsers] : ColumnPacker.packAscending(facts.active[$0])
+      )
     }
-    columns = (Self.columns(day) + active).map { (number: $0.0.number, bytes: $0.1) }
+    blocks = ColumnBlock.cut((Self.columns(day) + active).map { (number: $0.0.number, bytes: $0.1) })
   }
 
   var activeClasses: [Int] { Self.activeClasses(facts) }
@@ -46,18 +51,17 @@ struct PackedDay: Sendable {
     var columns: [(SegmentColumn, [UInt8])] = [
       (.users, ColumnPacker.packAscending(day.users)),
       (.userCounts, ColumnPacker.pack(counts)),
-      (.time, ColumnPacker.packAscending(day.time)),
-      (.sequence, ColumnPacker.packStepping(sequence)),
+      (.time, ColumnPacker.packAscending(day.time, ends: day.userEnds)),
+      (.sequence, ColumnPacker.packStepping(sequence, ends: day.userEnds)),
       (.event, ColumnPacker.pack(day.event)),
-      (.page, ColumnPacker.pack(day.page)),
-      (.rowContext, ColumnPacker.packRuns(day.context)),
+      (.page, ColumnPacker.packChanging(day.page)),
+      (.rowContext, ColumnPacker.packRuns(day.context, ends: day.userEnds)),
       (.flags, ColumnPacker.pack(day.flags)),
     ]
-    for position in day.contexts.presentColumns {
-      columns.append((.context(position), ColumnPacker.pack(day.contexts.column(position))))
-    }
+    columns += ContextPacker.pack(day.contexts).map { (SegmentColumn.context($0.position), $0.bytes) }
+    let ofEvents = FieldRows.counts(day.event)
     for (field, column) in day.fields.sorted(by: { $0.key < $1.key }) {
-      columns.append((.fieldRows(field), ColumnPacker.packAscending(column.rows)))
+      columns.append((.fieldRows(field), FieldRows.encode(column.rows, of: day, counts: ofEvents)))
       columns.append((.fieldValues(field), ColumnPacker.pack(column.values)))
     }
     return columns
@@ -66,8 +70,10 @@ struct PackedDay: Sendable {
 
 /// Sealed days in the file: docs/formats/query.md, "Segment".
 enum SegmentTable {
-  static let version: Int64 = 2
-  private static let versions: ClosedRange<Int64> = 1...2
+  static let version: Int64 = 3
+  private static let versions: ClosedRange<Int64> = 1...3
+  /// Before it, each column had a row of its own.
+  static let firstVersionOfBlocks: Int64 = 3
 
   /// Begins a new segment that is not yet in force: its columns come next.
   static func insert(
@@ -98,10 +104,10 @@ enum SegmentTable {
   }
 
   static func insert(
-    _ columns: ArraySlice<(number: Int64, bytes: [UInt8])>, of segment: Int64,
+    _ blocks: ArraySlice<ColumnBlock.Column>, of segment: Int64,
     into connection: StoreConnection
   ) throws {
-    for (number, bytes) in columns {
+    for (number, bytes) in blocks {
       try connection.execute(
         "INSERT INTO segment_column(segment, number, checksum, data) VALUES (?, ?, ?, ?)",
         [
@@ -111,7 +117,7 @@ enum SegmentTable {
     }
   }
 
-  /// A column as it is stored, its checksum compared; nil: there is none.
+  /// A block of columns as it is stored, before version 3 a column, its checksum compared; nil: there is none.
   static func bytes(
     _ number: Int64, of segment: Segment, from connection: StoreConnection
   ) throws -> [UInt8]? {
@@ -126,7 +132,7 @@ enum SegmentTable {
     }
   }
 
-  /// Puts the same column, written in another way, in a column's place.
+  /// Puts the same columns, written in another way, in a block's place.
   static func replace(
     _ number: Int64, of segment: Segment, by bytes: [UInt8], in connection: StoreConnection
   ) throws {
@@ -184,10 +190,10 @@ enum SegmentTable {
 
   /// What was stored of a day beside its events. Precondition: it was.
   static func facts(of segment: Segment, from connection: StoreConnection) throws -> DayFacts {
+    let reader = SegmentReader(segment, from: connection)
     var active = [[UInt32]](repeating: [], count: TrafficClass.count)
     for traffic in segment.activeClasses ?? [] where traffic < active.count {
-      active[traffic] = try read(
-        .active(traffic), of: segment, as: UInt32.self, most: segment.rows, from: connection)
+      active[traffic] = try reader.activeUsers(traffic)
     }
     return DayFacts(flagCounts: segment.flagCounts, active: active)
   }
@@ -218,29 +224,5 @@ enum SegmentTable {
   static func deleteIdle(in connection: StoreConnection) throws {
     let ids = try connection.query("SELECT id FROM segment WHERE in_force = 0") { $0.int64(0) }
     for id in ids { try delete(id, in: connection) }
-  }
-
-  /// Reads columns of a segment that the caller holds.
-  ///
-  /// - Parameter most: numbers that the column may have.
-  /// - Throws: `FormatError` where one is missing or damaged, naming it.
-  static func read<T: FixedWidthInteger & BitwiseCopyable>(
-    _ column: SegmentColumn, of segment: Segment, as type: T.Type, most: Int,
-    from connection: StoreConnection
-  ) throws -> [T] {
-    let values = try connection.first(
-      "SELECT checksum, data FROM segment_column WHERE segment = ? AND number = ?",
-      [.integer(segment.id), .integer(column.number)]
-    ) { row in
-      let block = row.blob(1)
-      guard Int64(CRC32C.checksum(block)) == row.int64(0) else {
-        throw FormatError("segment \(segment.id) column \(column.number): wrong checksum")
-      }
-      return try ColumnCodec.decode(type, block, most: most)
-    }
-    guard let values else {
-      throw FormatError("segment \(segment.id) column \(column.number): missing")
-    }
-    return values
   }
 }

@@ -36,10 +36,19 @@ extension QueryEngine {
         let segment = sealedSegments.first(where: {
           !$0.isCompressed && now - $0.writtenAt >= .seconds(seconds)
         })
-      else { return try EngineFile.compressDictionary(store) }
+      else { return try compressDictionaries() }
       try compress(segment)
       return true
     }
+  }
+
+  private func compressDictionaries() throws -> Bool {
+    for app in apps {
+      guard try store.read({ try EngineFile.needsCompaction(app, least: 2, in: $0) }) else { continue }
+      try store.write { try EngineFile.compactDictionaries(app, least: 2, in: $0) }
+      return true
+    }
+    return try EngineFile.compressDictionary(store)
   }
 
   /// Sealed days that are not compressed yet.
@@ -49,7 +58,8 @@ extension QueryEngine {
     apps.flatMap { app in app.tables.withLock { Array($0.segments.values) } }
   }
 
-  /// Each column says itself how it is written: whoever reads meanwhile may find some of them so and some so.
+  /// Each column says itself how it is written: whoever reads meanwhile may find some of them so and some so. Blocks hold the
+  /// same columns as before.
   private func compress(_ segment: Segment) throws {
     let numbers = try store.read { connection in
       try connection.query(
@@ -58,10 +68,12 @@ extension QueryEngine {
       ) { $0.int64(0) }
     }
     for number in numbers {
-      guard let column = try store.read({ try SegmentTable.bytes(number, of: segment, from: $0) })
+      guard let block = try store.read({ try SegmentTable.bytes(number, of: segment, from: $0) })
       else { continue }
-      let smaller = ColumnPacker.compressed(column)
-      guard smaller.count < column.count else { continue }
+      let smaller =
+        try segment.version < SegmentTable.firstVersionOfBlocks
+        ? ColumnPacker.compressed(block) : ColumnBlock.compressed(block)
+      guard smaller.count < block.count else { continue }
       try store.write { try SegmentTable.replace(number, of: segment, by: smaller, in: $0) }
     }
     try store.write { try SegmentTable.setCompressed(segment, in: $0) }

@@ -171,34 +171,59 @@ enum EngineFile {
 
   /// Puts small chunks of the last commits together, those of like size, so that each string is written a few times and no
   /// chunk takes long.
-  static func compactDictionaries(_ app: AppState, in connection: StoreConnection) throws {
+  ///
+  /// - Parameter least: chunks that are put together; fewer wait for more.
+  static func compactDictionaries(
+    _ app: AppState, least: Int = 8, in connection: StoreConnection
+  ) throws {
     for kind in DictionaryKind.allCases {
-      let chunks = try connection.query(
-        """
-        SELECT first_code, length(entries), encoding FROM dictionary WHERE app = ? AND kind = ?
-        ORDER BY first_code DESC
-        """, [.integer(app.id), .integer(kind.rawValue)]
-      ) { DictionaryChunk(first: $0.int(0), bytes: $0.int(1), encoding: $0.int(2)) }
-      guard let last = chunks.first else { continue }
-      let end = last.first + (try count(of: last, app, kind, connection))
-      var codes = 0
-      var bytes = 0
-      let small = chunks.prefix { chunk in
-        let count = end - chunk.first - codes
-        let isAlike = count <= max(2 * codes, Limits.dictionaryChunkStringsMax / 64)
-        guard isAlike, chunk.encoding == 0, codes + count <= Limits.dictionaryChunkStringsMax,
-          bytes + chunk.bytes <= Limits.dictionaryChunkBytesMax
-        else { return false }
-        codes += count
-        bytes += chunk.bytes
-        return true
-      }
-      guard small.count >= 8, let first = small.last?.first else { continue }
-      try join(app.id, kind, from: first, connection)
+      guard let codes = try smallChunks(app, kind, least: least, connection) else { continue }
+      try join(app.id, kind, from: codes.lowerBound, connection)
     }
   }
 
-  private struct DictionaryChunk {
+  static func needsCompaction(
+    _ app: AppState, least: Int, in connection: StoreConnection
+  ) throws -> Bool {
+    try DictionaryKind.allCases.contains {
+      try smallChunks(app, $0, least: least, connection) != nil
+    }
+  }
+
+  /// The codes of the last chunks, where so many of them can be put together.
+  private static func smallChunks(
+    _ app: AppState, _ kind: DictionaryKind, least: Int, _ connection: StoreConnection
+  ) throws -> Range<Int>? {
+    let chunks = try connection.query(
+      """
+      SELECT first_code, length(entries), encoding FROM dictionary WHERE app = ? AND kind = ?
+      ORDER BY first_code DESC
+      """, [.integer(app.id), .integer(kind.rawValue)]
+    ) { StoredChunk(first: $0.int(0), bytes: $0.int(1), encoding: $0.int(2)) }
+    guard let last = chunks.first,
+      chunks.prefix(least).allSatisfy({ $0.encoding == DictionaryChunk.Encoding.plain }),
+      chunks.count >= least
+    else { return nil }
+    let end = last.first + (try count(of: last, app, kind, connection))
+    var codes = 0
+    var bytes = 0
+    let small = chunks.prefix { chunk in
+      let count = end - chunk.first - codes
+      let isAlike =
+        codes == 0 || count <= max(2 * codes, Limits.dictionaryChunkStringsMax / 64)
+      guard isAlike, chunk.encoding == DictionaryChunk.Encoding.plain,
+        codes + count <= Limits.dictionaryChunkStringsMax,
+        bytes + chunk.bytes <= Limits.dictionaryChunkBytesMax
+      else { return false }
+      codes += count
+      bytes += chunk.bytes
+      return true
+    }
+    guard small.count >= least, let first = small.last?.first else { return nil }
+    return first..<end
+  }
+
+  private struct StoredChunk {
     let first: Int
     let bytes: Int
     let encoding: Int
@@ -206,7 +231,7 @@ enum EngineFile {
 
   /// Memory may know more strings than the file: those of the transaction that is being made.
   private static func count(
-    of chunk: DictionaryChunk, _ app: AppState, _ kind: DictionaryKind,
+    of chunk: StoredChunk, _ app: AppState, _ kind: DictionaryKind,
     _ connection: StoreConnection
   ) throws -> Int {
     let entries = try connection.first(
@@ -240,16 +265,22 @@ enum EngineFile {
     try insertChunk(id, kind, first: first, Array(chunks.joined()), connection)
   }
 
-  /// Compresses a chunk that has grown as far as it will.
+  /// Compresses a chunk that has grown as far as it will: a large one, or one with compressed ones behind it.
   ///
   /// - Returns: whether there was one.
   static func compressDictionary(_ store: Store) throws -> Bool {
     let found = try store.read { connection in
       try connection.first(
         """
-        SELECT app, kind, first_code, checksum, entries FROM dictionary WHERE encoding = 0
-        AND length(entries) >= ? LIMIT 1
-        """, [.integer(Limits.dictionaryChunkBytesMax / 4)]
+        SELECT app, kind, first_code, checksum, entries FROM dictionary AS chunk
+        WHERE encoding = 0 AND (length(entries) >= ? OR (length(entries) >= ? AND EXISTS (
+          SELECT 1 FROM dictionary AS later WHERE later.app = chunk.app AND later.kind = chunk.kind
+            AND later.first_code > chunk.first_code AND later.encoding != 0)))
+        LIMIT 1
+        """, [
+          .integer(Limits.dictionaryChunkBytesMax / 4),
+          .integer(Limits.dictionaryChunkBytesCompressedMin),
+        ]
       ) { row in
         guard Int64(CRC32C.checksum(row.blob(4))) == row.int64(3) else {
           throw FormatError("dictionary \(row.int64(1)) of app \(row.int64(0)): damaged")
@@ -258,20 +289,15 @@ enum EngineFile {
       }
     }
     guard let found else { return false }
-    var writer = ByteWriter()
-    writer.append(UInt32(found.entries.count))
-    guard let frame = Zstd.compress(found.entries, level: Limits.compressionLevel) else {
-      return false
-    }
-    frame.withUnsafeBytes { writer.append($0) }
+    guard let (bytes, encoding) = DictionaryChunk.compressed(found.entries) else { return false }
     try store.write { connection in
       // Unless it was put together with others meanwhile.
       try connection.execute(
         """
-        UPDATE dictionary SET entries = ?, checksum = ?, encoding = 1
+        UPDATE dictionary SET entries = ?, checksum = ?, encoding = ?
         WHERE app = ? AND kind = ? AND first_code = ? AND length(entries) = ?
         """,
-        [.blob(writer.bytes), .integer(Int64(CRC32C.checksum(writer.bytes)))]
+        [.blob(bytes), .integer(Int64(CRC32C.checksum(bytes))), .integer(encoding)]
           + found.key.map { .integer($0) } + [.integer(found.entries.count)])
     }
     return true
@@ -340,7 +366,13 @@ enum EngineFile {
 
   /// The chunks as they are stored.
   static func pack(_ times: [UserTimes.ChunkKey: [Int64]]) -> [UserTimes.ChunkKey: [UInt8]] {
-    times.mapValues { ColumnPacker.compressed(ColumnPacker.pack($0)) }
+    times.mapValues { times in
+      // Users are numbered as they come: as a rule each was first active a little later than the one before.
+      let stepping = ColumnPacker.compressed(
+        ColumnPacker.packStepping(times.map { UInt64(bitPattern: $0) }))
+      let usual = ColumnPacker.compressed(ColumnPacker.pack(times))
+      return stepping.count < usual.count ? stepping : usual
+    }
   }
 
   /// Writes chunks. Where they were made by another exclusion than those of the file, they are all that there are.
@@ -382,24 +414,8 @@ enum EngineFile {
       let key = UserTimes.ChunkKey(
         traffic: TrafficClass(rawValue: UInt8(truncatingIfNeeded: statement.int64(0))),
         index: statement.int(1))
-      try tables.times.restore(key, ColumnCodec.decode(Int64.self, block))
-    }
-  }
-}
-
-extension ByteDictionary {
-  /// Adds the strings of a chunk of the file, by its column `encoding`.
-  mutating func append(stored entries: [UInt8], encoding: Int) throws(FormatError) {
-    switch encoding {
-    case 0: try append(encoded: entries)
-    case 1:
-      guard entries.count >= 4 else { throw FormatError("a dictionary's chunk ends early") }
-      let length = (0..<4).reduce(0) { $0 | Int(entries[$1]) << ($1 * 8) }
-      guard length <= Limits.dictionaryChunkRawBytesMax else {
-        throw FormatError("a dictionary's chunk of \(length) bytes")
-      }
-      try append(encoded: Zstd.decompress(Array(entries[4...]), length: length))
-    default: throw FormatError("a dictionary's chunk written in way \(encoding)")
+      try tables.times.restore(
+        key, ColumnCodec.decode(UInt64.self, block).map { Int64(bitPattern: $0) })
     }
   }
 }

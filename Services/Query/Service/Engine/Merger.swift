@@ -114,11 +114,11 @@ extension QueryEngine {
     let segment = try store.write(checkpoint: false) {
       try SegmentTable.insert(day, app: app.id, into: $0)
     }
-    var rest = day.columns[...]
+    var rest = day.blocks[...]
     while !rest.isEmpty {
       var bytes = 0
-      let some = rest.prefix { column in
-        defer { bytes += column.bytes.count }
+      let some = rest.prefix { block in
+        defer { bytes += block.bytes.count }
         return bytes < Limits.columnBytesPerTransaction
       }
       try store.write { try SegmentTable.insert(some, of: segment.id, into: $0) }

@@ -1,0 +1,82 @@
+/// A piece of a dictionary as it is stored: docs/formats/query.md, "Dictionary".
+enum DictionaryChunk {
+  /// The column `encoding` of its row.
+  enum Encoding {
+    static let plain = 0
+    static let compressed = 1
+    static let planes = 2
+  }
+
+  /// The same in fewer bytes, once it has grown as far as it will.
+  ///
+  /// - Parameter entries: as `ByteDictionary.encode` gives them.
+  /// - Returns: nil where that gains nothing.
+  static func compressed(_ entries: [UInt8]) -> (bytes: [UInt8], encoding: Int)? {
+    let whole = Zstd.compress(entries, level: Limits.compressionLevel).map {
+      (bytes: header([entries.count]) + $0, encoding: Encoding.compressed)
+    }
+    guard let planes = planes(entries) else { return whole }
+    if let whole, whole.bytes.count <= planes.count { return whole }
+    return (planes, Encoding.planes)
+  }
+
+  /// Strings of one length: first the first byte of all, then the second ones. Identifiers are of one length, and each of their
+  /// places has a distribution of its own.
+  private static func planes(_ entries: [UInt8]) -> [UInt8]? {
+    guard let width = width(entries) else { return nil }
+    let count = entries.count / (width + 4)
+    let planes = [UInt8](unsafeUninitializedCapacity: count * width) { target, filled in
+      filled = count * width
+      for place in 0..<width {
+        for string in 0..<count {
+          target.initializeElement(
+            at: place * count + string, to: entries[string * (width + 4) + 4 + place])
+        }
+      }
+    }
+    return Zstd.compressSmallest(planes).map { header([planes.count, width]) + $0 }
+  }
+
+  /// The length that all the strings have.
+  private static func width(_ entries: [UInt8]) -> Int? {
+    guard entries.count > 4 else { return nil }
+    let width = number(entries, 0)
+    guard width > 0, width <= 256, entries.count % (width + 4) == 0 else { return nil }
+    let starts = stride(from: 0, to: entries.count, by: width + 4)
+    return starts.allSatisfy { number(entries, $0) == width } ? width : nil
+  }
+
+  private static func header(_ numbers: [Int]) -> [UInt8] {
+    var writer = ByteWriter()
+    for number in numbers { writer.append(UInt32(number)) }
+    return writer.bytes
+  }
+
+  static func number(_ bytes: [UInt8], _ offset: Int) -> Int {
+    (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << ($1 * 8) }
+  }
+}
+
+extension ByteDictionary {
+  /// Adds the strings of a chunk of the file, by its column `encoding`.
+  mutating func append(stored entries: [UInt8], encoding: Int) throws(FormatError) {
+    if encoding == DictionaryChunk.Encoding.plain { return try append(encoded: entries) }
+    let headerBytes = encoding == DictionaryChunk.Encoding.planes ? 8 : 4
+    guard entries.count >= headerBytes else { throw FormatError("a dictionary's chunk ends early") }
+    let length = DictionaryChunk.number(entries, 0)
+    guard length <= Limits.dictionaryChunkRawBytesMax else {
+      throw FormatError("a dictionary's chunk of \(length) bytes")
+    }
+    let raw = try Zstd.decompress(Array(entries[headerBytes...]), length: length)
+    switch encoding {
+    case DictionaryChunk.Encoding.compressed: try append(encoded: raw)
+    case DictionaryChunk.Encoding.planes:
+      let width = DictionaryChunk.number(entries, 4)
+      guard (1...256).contains(width), raw.count % width == 0 else {
+        throw FormatError("a dictionary's chunk of strings of \(width) bytes")
+      }
+      append(planes: raw, width: width)
+    default: throw FormatError("a dictionary's chunk written in way \(encoding)")
+    }
+  }
+}
