@@ -564,6 +564,8 @@ bool load_run(struct load* load) {
   struct epoll_event events[64];
   while (!is_over(load, all)) {
     if (load->rate > 0 && !start_due(load, all, poll)) return false;
+    // The time may have run out while nothing was on its way: no event would come.
+    if (is_over(load, all)) break;
     bool is_open = load->rate > 0 && !all[0]->exhausted;
     int count = epoll_wait(poll, events, 64, is_open ? 1 : stall_milliseconds);
     if (count == 0 && !is_open) {

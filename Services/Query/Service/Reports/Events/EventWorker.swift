@@ -30,6 +30,8 @@ final class EventWorker: @unchecked Sendable {
   /// By measure and number of the group: events of groups that have no slot.
   private(set) var eventsByGroup: [[UInt64]]
   private var charged = 0
+  /// Above every slot of a group, where it was chosen which has which.
+  private let chosenSlots: Int?
 
   /// Per cell, one more than the position of the user who was met last in the day: rows go by user, so each user is met in
   /// one piece.
@@ -45,6 +47,7 @@ final class EventWorker: @unchecked Sendable {
         drivers: measure.drivers, required: measure.required, traffic: scan.traffic, in: snapshot)
     }
     groups = scan.groups?.reader()
+    chosenSlots = scan.slots.byGroup.map { Int(max($0.max() ?? -1, scan.slots.rest)) + 1 }
     allUsers = scan.measures.map { _ in [] }
     eventsByGroup = allUsers.map { _ in [] }
     lastUser = scan.measures.map { _ in [] }
@@ -179,8 +182,8 @@ final class EventWorker: @unchecked Sendable {
 
   /// Above every slot that a row of the days so far has.
   private var slotCount: Int {
-    guard let groups = scan.groups, scan.slots.byGroup == nil else { return scan.slots.count }
-    return min(groups.count, scan.slots.count)
+    guard let groups = scan.groups else { return 1 }
+    return chosenSlots ?? min(groups.count, scan.slots.count)
   }
 
   /// The slot of each row, -1 where it has none; notes each group's events.
