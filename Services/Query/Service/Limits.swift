@@ -126,7 +126,7 @@ package enum Limits {
   package static let rowsPerSegmentMax = Int(UInt32.max >> 1)
   /// Of Zstandard: more takes several times as long and gains little on large columns. Small ones can have it.
   static let compressionLevel: Int32 = 3
-  static let thoroughCompressionLevel: Int32 = 16
+  static let thoroughCompressionLevel: Int32 = 19
   static let thoroughCompressionBytesMax = 512 << 10
   /// Columns within columns of one column of a segment.
   static let columnDepthMax = 6

@@ -33,11 +33,13 @@ final class DayCache: Sendable {
     case facts(Int64)
     case opens(Int64)
     case rows(Int64, Set<UInt32>)
+    case part(Int64, Set<UInt32>)
 
     /// nil: of several.
     var segment: Int64? {
       switch self {
-      case .sealed(let id), .facts(let id), .opens(let id), .rows(let id, _): id
+      case .sealed(let id), .facts(let id), .opens(let id), .rows(let id, _),
+        .part(let id, _): id
       case .mixed: nil
       }
     }
@@ -48,6 +50,8 @@ final class DayCache: Sendable {
     case mixed(MixedDay, MixedDay.Version)
     case facts(DayFacts, SceneExclusion)
     case opens(DayOpens)
+    /// Of a day the rows of some events; nil: they are too many to be kept apart.
+    case part(DayColumns?)
     case rows([UInt32], users: [UInt32])
   }
 
@@ -234,6 +238,27 @@ final class DayCache: Sendable {
       $0.insert(
         .rows(segment.id, events), .rows(rows, users: users), rows.count * 8 + 256, bytesMax)
     }
+  }
+
+  /// The rows of some events as a day of their own.
+  ///
+  /// - Parameters:
+  ///   - holds: whether a part that is known has all that is asked for.
+  ///   - make: nil where the rows are many of the day's: such are not kept.
+  /// - Returns: nil: they are many.
+  func part(
+    _ segment: Segment, _ events: Set<UInt32>, holds: (DayColumns) -> Bool, make: () -> DayColumns?
+  ) -> DayColumns? {
+    let key = Key.part(segment.id, events)
+    if case .part(let known)? = state.withLock({ $0.use(key) }) {
+      guard let known else { return nil }
+      if holds(known) { return known }
+    }
+    let part = make()
+    // What the day's contexts take is counted with the day: the part shares them.
+    let bytes = part.map { $0.byteCount - $0.contexts.byteCount + 256 } ?? 64
+    state.withLock { $0.insert(key, .part(part), bytes, bytesMax) }
+    return part
   }
 
   /// Forgets all that is known of a segment.

@@ -105,6 +105,23 @@ struct DaySource: Sendable {
     return columns
   }
 
+  /// Of a sealed day only the rows of some events, where they are few: what is asked of them then lies close together. Kept between
+  /// queries.
+  ///
+  /// - Parameter day: as it was loaded.
+  /// - Returns: nil: they are many, or the day has rows that are not sealed.
+  func part(_ day: DayColumns, of events: Set<UInt32>) -> DayColumns? {
+    guard let segment = sealedSegment(day.day) else { return nil }
+    return engine.cache.part(
+      segment, events,
+      holds: { $0.exclusion == day.exclusion && DayLoader.holds($0, needs, of: segment) }
+    ) {
+      let rows = EventRows(day, events: events).rows
+      guard rows.count <= day.count / Limits.rareEventShare else { return nil }
+      return day.part(rows, fields: Set(day.fields.keys))
+    }
+  }
+
   /// How many rows of a sealed day have which flags; nil: the day has rows that are not sealed. Reads no events where it is stored.
   func sealedFlagCounts(_ day: Int32) throws -> [Int]? {
     sealedSegment(day) == nil ? nil : try facts(day).flagCounts

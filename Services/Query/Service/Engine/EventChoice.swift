@@ -100,15 +100,21 @@ final class EventSelector: @unchecked Sendable {
     }
   }
 
+  /// Of a day only the rows of the named events, where they are few; nil: the day itself is to be looked at.
+  func part(_ day: DayColumns, _ source: DaySource) -> DayColumns? {
+    named == nil ? nil : source.part(day, of: codes)
+  }
+
   /// The rows of a day that match, ascending.
   ///
   /// - Parameters:
   ///   - source: from which the day is: it knows the rows of rare events.
+  ///   - isPart: whether the day holds the rows of the named events only.
   ///   - explains: whether to give the rows that were looked at but left out, too.
   func select(
-    _ day: DayColumns, _ source: DaySource, explains: Bool = false
+    _ day: DayColumns, _ source: DaySource, isPart: Bool = false, explains: Bool = false
   ) throws -> Selection {
-    var (rows, looked) = try candidates(day, source)
+    var (rows, looked) = try candidates(day, source, isPart: isPart)
     var selection = Selection()
     if looked != rows.count { noteUncounted(day, &selection, explains: explains) }
     if let required { keep(&rows, day, by: required) }
@@ -126,13 +132,17 @@ final class EventSelector: @unchecked Sendable {
 
   /// Rows of the named events whose traffic counts, and how many there are of any traffic.
   private func candidates(
-    _ day: DayColumns, _ source: DaySource
+    _ day: DayColumns, _ source: DaySource, isPart: Bool
   ) throws -> (rows: [UInt32], looked: Int) {
     let flagCounts = try source.sealedFlagCounts(day.day)
     // As a rule all traffic of a day counts: nothing need be looked at then.
     let isAllCounted =
       flagCounts.map { counts in counts.indices.allSatisfy { counts[$0] == 0 || counted[$0] != 0 } } ?? false
     guard drivers.isEmpty else { return driven(day, isAllCounted) }
+    if isPart {
+      let all = Array(0..<UInt32(day.count))
+      return (isAllCounted ? all : counting(all, day), all.count)
+    }
     if named != nil, let rows = source.knownRows(of: codes, day.day) {
       return (isAllCounted ? rows : counting(rows, day), rows.count)
     }

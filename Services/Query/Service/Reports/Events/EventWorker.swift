@@ -61,11 +61,13 @@ final class EventWorker: @unchecked Sendable {
     var periodUsers: [[UserSet]] = scan.measures.map { _ in [] }
     for number in stretch.days {
       if try countFacts(number, stretch, &part, &periodUsers[0]) { continue }
-      let day = try scan.source.load(number)
+      let whole = try scan.source.load(number)
+      let rare = selectors.count == 1 ? selectors[0].part(whole, scan.source) : nil
+      let day = rare ?? whole
       let cells = CellOfTime(
         day, end: scan.source.begin(of: number + 1), Array(scan.periods[stretch.periods]))
       let selections = try selectors.map {
-        try $0.select(day, scan.source, explains: selectors.count > 1)
+        try $0.select(day, scan.source, isPart: rare != nil, explains: selectors.count > 1)
       }
       part.tally.merge(tally(selections, day))
       for (index, selection) in selections.enumerated() {
