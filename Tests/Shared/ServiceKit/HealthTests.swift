@@ -16,7 +16,7 @@ struct HealthTests {
     _ client: Grpc_Health_V1_HealthClient, _ service: String
   ) async throws -> Status {
     try await client.check(
-      .with { $0.service = service }, options: CallOptions(timeoutMilliseconds: 5_000)
+      .with { $0.service = service }, options: CallOptions(timeoutMilliseconds: 60_000)
     ).status
   }
 
@@ -33,7 +33,7 @@ struct HealthTests {
       board.set("b", serving: true)
       #expect(try await Self.status(client, "") == .serving)
       let all = try await client.list(
-        Grpc_Health_V1_HealthListRequest(), options: CallOptions(timeoutMilliseconds: 5_000))
+        Grpc_Health_V1_HealthListRequest(), options: CallOptions(timeoutMilliseconds: 60_000))
       #expect(Set(all.statuses.keys) == ["", "a", "b"])
       board.setApart("b", serving: false)
       #expect(try await Self.status(client, "b") == .notServing)
