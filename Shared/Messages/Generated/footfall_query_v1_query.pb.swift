@@ -241,6 +241,10 @@ package nonisolated struct ProtoGetTrendRequest: Sendable {
   /// Counts the scenes that are left out by default (crawler, load test ...) too.
   package var includeExcludedScenes: Bool = false
 
+  /// Only these of TrendMetrics, by their names (`visit_uv`); the others are 0 and not in a CSV. Empty: all. Of whole days without
+  /// filter or breakdown, `visit_total`, `visit_uv` and `visit_uv_new` alone are answered without a look at the events.
+  package var metrics: [String] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -371,6 +375,9 @@ package nonisolated struct ProtoGetTrendResponse: Sendable {
   package var hasInfo: Bool {self._info != nil}
   /// Clears the value of `info`. Subsequent reads from it will return its default value.
   package mutating func clearInfo() {self._info = nil}
+
+  /// Those that were asked for, in the order of TrendMetrics; empty: all.
+  package var metrics: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -684,7 +691,7 @@ nonisolated extension ProtoGetQueryStatusRequest: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension ProtoGetTrendRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".GetTrendRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}app_id\0\u{1}range\0\u{1}granularity\0\u{3}compare_range\0\u{1}filter\0\u{1}breakdown\0\u{3}breakdown_limit\0\u{3}release_channel\0\u{3}include_excluded_scenes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}app_id\0\u{1}range\0\u{1}granularity\0\u{3}compare_range\0\u{1}filter\0\u{1}breakdown\0\u{3}breakdown_limit\0\u{3}release_channel\0\u{3}include_excluded_scenes\0\u{1}metrics\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -701,6 +708,7 @@ nonisolated extension ProtoGetTrendRequest: SwiftProtobuf.Message, SwiftProtobuf
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.breakdownLimit) }()
       case 8: try { try decoder.decodeSingularEnumField(value: &self.releaseChannel) }()
       case 9: try { try decoder.decodeSingularBoolField(value: &self.includeExcludedScenes) }()
+      case 10: try { try decoder.decodeRepeatedStringField(value: &self.metrics) }()
       default: break
       }
     }
@@ -738,6 +746,9 @@ nonisolated extension ProtoGetTrendRequest: SwiftProtobuf.Message, SwiftProtobuf
     if self.includeExcludedScenes != false {
       try visitor.visitSingularBoolField(value: self.includeExcludedScenes, fieldNumber: 9)
     }
+    if !self.metrics.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.metrics, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -751,6 +762,7 @@ nonisolated extension ProtoGetTrendRequest: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.breakdownLimit != rhs.breakdownLimit {return false}
     if lhs.releaseChannel != rhs.releaseChannel {return false}
     if lhs.includeExcludedScenes != rhs.includeExcludedScenes {return false}
+    if lhs.metrics != rhs.metrics {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -936,7 +948,7 @@ nonisolated extension ProtoTrendSeries: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension ProtoGetTrendResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".GetTrendResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}points\0\u{3}compare_points\0\u{1}breakdown\0\u{1}info\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}points\0\u{3}compare_points\0\u{1}breakdown\0\u{1}info\0\u{1}metrics\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -948,6 +960,7 @@ nonisolated extension ProtoGetTrendResponse: SwiftProtobuf.Message, SwiftProtobu
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.comparePoints) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.breakdown) }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._info) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.metrics) }()
       default: break
       }
     }
@@ -970,6 +983,9 @@ nonisolated extension ProtoGetTrendResponse: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._info {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
+    if !self.metrics.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.metrics, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -978,6 +994,7 @@ nonisolated extension ProtoGetTrendResponse: SwiftProtobuf.Message, SwiftProtobu
     if lhs.comparePoints != rhs.comparePoints {return false}
     if lhs.breakdown != rhs.breakdown {return false}
     if lhs._info != rhs._info {return false}
+    if lhs.metrics != rhs.metrics {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -42,7 +42,8 @@ class Questions:
         return f"/{PACKAGE}.{service}/{method}", request, getattr(self.modules[module], method + "Response")
 
     def trend(self, granularity):
-        message = self.modules["query"].GetTrendRequest(app_id=self.app, range=self.days(), granularity=granularity)
+        message = self.modules["query"].GetTrendRequest(
+            app_id=self.app, range=self.days(), granularity=granularity, metrics=["visit_uv"])
         return "Query", "GetTrend", "query", message
 
     def ask_dau(self):

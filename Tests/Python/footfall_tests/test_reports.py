@@ -58,6 +58,25 @@ def csv_and_plan(world):
     fails(grpc.StatusCode.INVALID_ARGUMENT, lambda: list(reports.ExportCSV(m.Report(), timeout=10)), "report")
 
 
+@test("reports: a trend of some metrics has these and no others, the same as in the whole one")
+def some_metrics(world):
+    app, m = loaded(world), world.messages.reports
+    reports, query = stub(world, app.token), world.suite.query(app.token)
+    request = every(world, app)["trend"]
+    whole = query.GetTrend(request, timeout=10)
+    request.metrics.extend(["visit_uv_new", "visit_uv"])
+    some = query.GetTrend(request, timeout=10)
+    equal(list(some.metrics), ["visit_uv", "visit_uv_new"], "named in the order of the report")
+    equal([(p.metrics.visit_uv, p.metrics.visit_uv_new, p.metrics.session_cnt) for p in some.points],
+          [(p.metrics.visit_uv, p.metrics.visit_uv_new, 0) for p in whole.points], "points")
+    true(any(p.metrics.session_cnt for p in whole.points), f"{whole}")
+    equal(list(rows(reports.ExportCSV(m.Report(trend=request), timeout=10))[0])[6:], ["visit_uv", "visit_uv_new"], "columns")
+    for metrics in (["visit_vu"], ["visit_uv", "visit_uv"]):
+        del request.metrics[:]
+        request.metrics.extend(metrics)
+        fails(grpc.StatusCode.INVALID_ARGUMENT, lambda: query.GetTrend(request, timeout=10), "metrics")
+
+
 @test("reports: the users behind a number are as many as it says, page by page, for those who may see them")
 def users(world):
     app, m = loaded(world), world.messages.reports

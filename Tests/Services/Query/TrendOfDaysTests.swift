@@ -21,12 +21,29 @@ import Testing
         appID: "shop", days: begin...begin + random.below(12),
         granularity: random.pick([.day, .week, .month, .all]))
       query.traffic = TrafficChoice(includesExcludedScenes: random.below(2) == 0)
+      query.metrics = [.visitUsers, .visitNewUsers, .visitTotal]
+      let ofUsers = try harness.engine.trend(query, control: QueryControl())
+      query.metrics = Set(TrendMetric.allCases)
       let kept = try harness.engine.trend(query, control: QueryControl())
       query.filter = .condition(FilterCondition("event", .exists))
       let counted = try harness.engine.trend(query, control: QueryControl())
       let comment = Comment(rawValue: "seed \(seed) \(query)")
       #expect(kept.points == counted.points, comment)
       #expect(kept.info == counted.info, comment)
+      #expect(ofUsers.info == counted.info, comment)
+      #expect(ofUsers.points.map { Users($0.metrics) } == counted.points.map { Users($0.metrics) }, comment)
+    }
+  }
+
+  private struct Users: Equatable {
+    let active: UInt64
+    let new: UInt64
+    let total: UInt64
+
+    init(_ metrics: TrendMetrics) {
+      active = metrics.visitUsers
+      new = metrics.visitNewUsers
+      total = metrics.visitTotal
     }
   }
 }

@@ -1,7 +1,7 @@
 /// Strings of bytes in first-seen order: a string's code is its position. Code 0 is the empty string and means missing.
 ///
 /// Open addressing over one arena: a look-up of a known string allocates nothing. Strings that come from the file are
-/// indexed once somebody looks for one.
+/// indexed once somebody looks for one, and may lie packed until somebody asks for one.
 struct ByteDictionary: Sendable {
   private var arena: [UInt8] = []
   /// `ends[code]`: where the string ends in the arena; it begins where the one before ends.
@@ -12,18 +12,40 @@ struct ByteDictionary: Sendable {
   private var slots: [UInt32] = Array(repeating: 0, count: 16)
   /// Codes whose strings are about to be erased.
   private var hidden: Set<UInt32> = []
+  /// All that is known, as long as nobody has asked for a string: the rest is empty then.
+  private var packed: PackedStrings?
 
   init() {}
 
+  init(_ packed: PackedStrings) { self.packed = packed }
+
   /// One more than the highest code.
-  var count: Int { ends.count }
+  var count: Int { packed?.count ?? ends.count }
 
   /// Bytes of memory, about.
-  var byteCount: Int { arena.capacity + ends.capacity * 8 + hashes.capacity * 4 + slots.count * 4 }
+  var byteCount: Int {
+    (packed?.byteCount ?? 0) + arena.capacity + ends.capacity * 8 + hashes.capacity * 4 + slots.count * 4
+  }
+
+  /// Lets the strings be unpacked where others are not held up by it; nil: none lie packed.
+  var packedStrings: PackedStrings? { packed }
+
+  /// Unpacks what lies packed, for good. Cost: linear in the strings, once; nothing where `PackedStrings` has done it already.
+  mutating func unpack() {
+    guard let packed else { return }
+    self = packed.strings
+  }
+
+  /// Makes room for strings that are about to be added.
+  mutating func reserve(strings: Int, bytes: Int) {
+    ends.reserveCapacity(ends.count + strings)
+    arena.reserveCapacity(arena.count + bytes)
+  }
 
   /// The code of a string, given anew where it has none.
   mutating func code(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     if bytes.isEmpty { return 0 }
+    if packed != nil { unpack() }
     if hashes.count < ends.count { index() }
     let hash = ByteHash.hash(bytes)
     if let found = find(bytes, hash) { return found }
@@ -32,6 +54,7 @@ struct ByteDictionary: Sendable {
 
   /// Indexes what came from the file. Cost: linear in the strings, once.
   mutating func index() {
+    unpack()
     guard hashes.count < ends.count else { return }
     var size = slots.count
     while size < ends.count * 2 { size *= 2 }
@@ -44,6 +67,7 @@ struct ByteDictionary: Sendable {
   /// The code of a string, nil where it was never seen.
   func existing(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
     if bytes.isEmpty { return 0 }
+    if let packed { return packed.strings.existing(bytes) }
     if hashes.count < ends.count {
       // Rare: nobody has added a string since the start. A walk is cheaper than the index.
       return (1..<UInt32(ends.count)).first { equals(Int($0), bytes) && !hidden.contains($0) }
@@ -65,6 +89,7 @@ struct ByteDictionary: Sendable {
   func text(_ code: UInt32) -> String { withBytes(code) { String(decoding: $0, as: UTF8.self) } }
 
   func withBytes<T>(_ code: UInt32, _ body: (UnsafeRawBufferPointer) throws -> T) rethrows -> T {
+    if let packed { return try packed.strings.withBytes(code, body) }
     let range = range(Int(code))
     return try arena.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[range])) }
   }
@@ -72,11 +97,16 @@ struct ByteDictionary: Sendable {
   // MARK: Erasing
 
   /// No look-up finds these strings any more, though their codes still tell them: one that comes again gets another code.
-  mutating func hide(_ codes: some Sequence<UInt32>) { hidden.formUnion(codes) }
+  mutating func hide(_ codes: some Collection<UInt32>) {
+    guard !codes.isEmpty else { return }
+    unpack()
+    hidden.formUnion(codes)
+  }
 
   /// Codes of strings that look-ups find.
   func codes(where matches: (UnsafeRawBufferPointer) -> Bool) -> [UInt32] {
-    (1..<max(1, UInt32(count))).filter { code in
+    if let packed { return packed.strings.codes(where: matches) }
+    return (1..<max(1, UInt32(count))).filter { code in
       !hidden.contains(code) && withBytes(code) { !$0.isEmpty && matches($0) }
     }
   }
@@ -84,6 +114,7 @@ struct ByteDictionary: Sendable {
   /// Puts nothing in the place of strings; their codes stay taken. Cost: linear in the dictionary.
   mutating func erase(_ codes: Set<UInt32>) {
     guard !codes.isEmpty else { return }
+    unpack()
     var left: [UInt8] = []
     left.reserveCapacity(arena.count)
     var newEnds = [0]
@@ -183,6 +214,7 @@ extension ByteDictionary {
 
   /// Adds what `encode` gave, in the same order. An empty string is one that was erased.
   mutating func append(encoded bytes: [UInt8]) throws(FormatError) {
+    unpack()
     let lengths = try Self.lengths(bytes)
     let begin = arena.count
     let added = bytes.count - lengths.count * 4
@@ -227,6 +259,7 @@ extension ByteDictionary {
 extension ByteDictionary {
   /// Adds strings of one length: the first byte of all, then the second ones.
   mutating func append(planes: [UInt8], width: Int) {
+    unpack()
     let count = planes.count / width
     let start = arena.count
     arena.append(contentsOf: repeatElement(0, count: count * width))

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// A piece of a dictionary as it is stored: docs/formats/query.md, "Dictionary".
 enum DictionaryChunk {
   /// The column `encoding` of its row.
@@ -78,5 +80,73 @@ extension ByteDictionary {
       append(planes: raw, width: width)
     default: throw FormatError("a dictionary's chunk written in way \(encoding)")
     }
+  }
+}
+
+/// The chunks of a dictionary as the file has them, until somebody asks for a string: most reports name users by their codes
+/// alone, and a start does not wait for a million of them.
+final class PackedStrings: Sendable {
+  struct Chunk: Sendable {
+    /// Code of its first string.
+    let first: Int
+    let entries: [UInt8]
+    let encoding: Int
+  }
+
+  /// One more than the highest code.
+  let count: Int
+  private let chunks: [Chunk]
+  private let unpacked = Mutex<ByteDictionary?>(nil)
+
+  /// - Parameter chunks: in order, from code 1 on and without gaps, their checksums verified; at least one.
+  /// - Throws: where the last one is damaged, or `chunks` has a gap.
+  init(_ chunks: [Chunk]) throws(FormatError) {
+    guard let last = chunks.last, chunks[0].first == 1,
+      zip(chunks, chunks.dropFirst()).allSatisfy({ $0.first < $1.first })
+    else { throw FormatError("a dictionary with a gap") }
+    self.chunks = chunks
+    var strings = ByteDictionary()
+    try strings.append(stored: last.entries, encoding: last.encoding)
+    count = last.first + strings.count - 1
+  }
+
+  /// Bytes of memory, about.
+  var byteCount: Int { chunks.reduce(0) { $0 + $1.entries.count } }
+
+  func unpack() { _ = strings }
+
+  /// All strings. The first call unpacks them.
+  var strings: ByteDictionary {
+    unpacked.withLock { unpacked in
+      if let unpacked { return unpacked }
+      let made = made()
+      unpacked = made
+      return made
+    }
+  }
+
+  private func made() -> ByteDictionary {
+    var strings = ByteDictionary()
+    strings.reserve(strings: count, bytes: chunks.reduce(0) { $0 + $1.rawBytes })
+    do {
+      for chunk in chunks {
+        guard strings.count == chunk.first else {
+          throw FormatError("a dictionary with a gap before code \(chunk.first)")
+        }
+        try strings.append(stored: chunk.entries, encoding: chunk.encoding)
+      }
+    } catch {
+      // Their checksums were right: they were written so.
+      preconditionFailure("query.sqlite: \(error)")
+    }
+    return strings
+  }
+}
+
+extension PackedStrings.Chunk {
+  /// Bytes of its strings, at most.
+  fileprivate var rawBytes: Int {
+    encoding == DictionaryChunk.Encoding.plain || entries.count < 4
+      ? entries.count : min(DictionaryChunk.number(entries, 0), Limits.dictionaryChunkRawBytesMax)
   }
 }

@@ -16,14 +16,23 @@ final class AppState: Sendable {
 
   /// The texts of codes of a dictionary. Takes the lock once.
   func texts(_ kind: DictionaryKind, _ codes: some Sequence<UInt32>) -> [String] {
-    tables.withLock { tables in codes.map { tables[kind].text($0) } }
+    unpack(kind)
+    return tables.withLock { tables in codes.map { tables[kind].text($0) } }
+  }
+
+  /// Unpacks a dictionary of which strings are about to be asked for: outside of the lock, because it may take a while.
+  func unpack(_ kind: DictionaryKind) {
+    guard let packed = tables.withLock({ $0.packedStrings(kind) }) else { return }
+    packed.unpack()
+    tables.withLock { $0[kind].unpack() }
   }
 
   /// One more than the highest code of a dictionary.
   func codeCount(_ kind: DictionaryKind) -> Int { tables.withLock { $0[kind].count } }
 
   func code(_ kind: DictionaryKind, of text: String) -> UInt32? {
-    tables.withLock { $0[kind].existing(text) }
+    unpack(kind)
+    return tables.withLock { $0[kind].existing(text) }
   }
 }
 

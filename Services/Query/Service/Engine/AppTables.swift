@@ -91,6 +91,11 @@ struct AppTables {
     _modify { yield &dictionaries[Int(kind.rawValue) - 1] }
   }
 
+  /// The same as `self[kind].packedStrings`, without a copy.
+  func packedStrings(_ kind: DictionaryKind) -> PackedStrings? {
+    dictionaries[Int(kind.rawValue) - 1].packedStrings
+  }
+
   var unsealedRows: Int { frozen.reduce(tail.count) { $0 + $1.rows.count } }
 
   // MARK: Definition

@@ -307,22 +307,37 @@ enum EngineFile {
     _ id: Int64, _ tables: inout AppTables, _ connection: StoreConnection
   ) throws {
     for kind in DictionaryKind.allCases {
-      let statement = try connection.statement(
-        """
-        SELECT first_code, checksum, entries, encoding FROM dictionary WHERE app = ? AND kind = ?
-        ORDER BY first_code
-        """)
-      defer { statement.reset() }
-      try statement.bind([.integer(id), .integer(kind.rawValue)])
-      while try statement.step() {
-        let entries = statement.blob(2)
-        guard Int64(CRC32C.checksum(entries)) == statement.int64(1),
-          statement.int(0) == tables[kind].count
-        else { throw FormatError("dictionary \(kind) of app \(id): damaged or with a gap") }
-        try tables[kind].append(stored: Array(entries), encoding: statement.int(3))
+      let chunks = try loadChunks(kind, id, connection)
+      if chunks.isEmpty { continue }
+      // Those of users are many, and few reports ask for one.
+      if kind == .users, tables[kind].count == 1 {
+        tables[kind] = ByteDictionary(try PackedStrings(chunks))
+        continue
+      }
+      for chunk in chunks {
+        guard chunk.first == tables[kind].count else {
+          throw FormatError("dictionary \(kind) of app \(id): a gap before \(chunk.first)")
+        }
+        try tables[kind].append(stored: chunk.entries, encoding: chunk.encoding)
       }
     }
     tables.noteAllStored()
+  }
+
+  private static func loadChunks(
+    _ kind: DictionaryKind, _ id: Int64, _ connection: StoreConnection
+  ) throws -> [PackedStrings.Chunk] {
+    try connection.query(
+      """
+      SELECT first_code, checksum, entries, encoding FROM dictionary WHERE app = ? AND kind = ?
+      ORDER BY first_code
+      """, [.integer(id), .integer(kind.rawValue)]
+    ) { row in
+      guard Int64(CRC32C.checksum(row.blob(2))) == row.int64(1) else {
+        throw FormatError("dictionary \(kind) of app \(id): damaged at \(row.int64(0))")
+      }
+      return PackedStrings.Chunk(first: row.int(0), entries: row.bytes(2), encoding: row.int(3))
+    }
   }
 
   private static func loadRowBlocks(

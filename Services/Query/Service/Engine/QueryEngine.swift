@@ -112,6 +112,7 @@ package final class QueryEngine: Sendable {
     where matches: (UnsafeRawBufferPointer) -> Bool
   ) throws {
     guard let app = app(appID) else { return }
+    app.unpack(.users)
     // Only this thread changes dictionaries' look-ups: the copy shares their memory.
     let users = app.tables.withLock { $0[.users] }
     let codes = users.codes(where: matches)

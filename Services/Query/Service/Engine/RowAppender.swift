@@ -29,6 +29,7 @@ package final class RowAppender: Sendable {
     guard let app = engine.app(appID) else {
       throw FormatError("the log has events of app \"\(appID)\" before the app")
     }
+    app.unpack(.users)
     app.tables.withLock { append(batch, reader, clock, &$0) }
   }
 

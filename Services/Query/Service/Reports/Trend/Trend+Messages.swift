@@ -6,7 +6,11 @@ extension ProtoGetTrendRequest: UserListing {
   func answer(
     _ engine: QueryEngine, appID: String, control: QueryControl
   ) throws -> ProtoGetTrendResponse {
-    ProtoGetTrendResponse(try engine.trend(TrendQuery(self, appID: appID), control: control))
+    let query = try TrendQuery(self, appID: appID)
+    var response = ProtoGetTrendResponse(
+      try engine.trend(query, control: control), metrics: query.metrics)
+    if !metrics.isEmpty { response.metrics = query.metrics.names }
+    return response
   }
 
   /// `visit_total`, `visit_uv`, `visit_uv_new`, `share_uv`; of a point, of a value of the breakdown, or of both. `key` 2 is
@@ -49,20 +53,21 @@ extension TrendQuery {
       breakdown: request.breakdown.isEmpty ? nil : request.breakdown,
       breakdownLimit: try checkedBreakdownLimit(request.breakdownLimit),
       traffic: try TrafficChoice(
-        request.releaseChannel, includesExcludedScenes: request.includeExcludedScenes))
+        request.releaseChannel, includesExcludedScenes: request.includeExcludedScenes),
+      metrics: try Set(asked: request.metrics))
   }
 }
 
 extension ProtoGetTrendResponse {
-  init(_ answer: TrendAnswer) {
+  init(_ answer: TrendAnswer, metrics: Set<TrendMetric>) {
     self.init()
-    points = answer.points.map(ProtoTrendPoint.init)
-    comparePoints = answer.comparePoints.map(ProtoTrendPoint.init)
+    points = answer.points.map { ProtoTrendPoint($0, metrics: metrics) }
+    comparePoints = answer.comparePoints.map { ProtoTrendPoint($0, metrics: metrics) }
     breakdown = answer.breakdown.map { series in
       var proto = ProtoTrendSeries()
       if let value = series.value { proto.value = ProtoFieldValue(value) }
       proto.other = series.isOther
-      proto.points = series.points.map(ProtoTrendPoint.init)
+      proto.points = series.points.map { ProtoTrendPoint($0, metrics: metrics) }
       return proto
     }
     info = ProtoAnswerInfo(answer.info)
@@ -70,30 +75,52 @@ extension ProtoGetTrendResponse {
 }
 
 extension ProtoTrendPoint {
-  init(_ point: TrendPoint) {
+  init(_ point: TrendPoint, metrics wanted: Set<TrendMetric>) {
     self.init()
     refDate = point.period.refDate
     beginMs = point.period.milliseconds.lowerBound
     endMs = point.period.milliseconds.upperBound
     complete = point.isComplete
-    metrics = ProtoTrendMetrics(point.metrics)
+    metrics = ProtoTrendMetrics(point.metrics, wanted)
   }
 }
 
 extension ProtoTrendMetrics {
-  init(_ metrics: TrendMetrics) {
+  init(_ metrics: TrendMetrics, _ wanted: Set<TrendMetric>) {
     self.init()
-    visitTotal = metrics.visitTotal
-    sessionCnt = metrics.sessionCount
-    visitPv = metrics.visitPageViews
-    visitUv = metrics.visitUsers
-    visitUvNew = metrics.visitNewUsers
-    sharePv = metrics.sharePageViews
-    shareUv = metrics.shareUsers
-    stayTimeUv = metrics.staySecondsPerUser
-    stayTimeSession = metrics.staySecondsPerSession
-    visitDepth = metrics.visitDepth
-    eventCnt = metrics.eventCount
+    for metric in wanted { set(metric, of: metrics) }
+  }
+
+  private mutating func set(_ metric: TrendMetric, of metrics: TrendMetrics) {
+    switch metric {
+    case .visitTotal: visitTotal = metrics.visitTotal
+    case .sessionCount: sessionCnt = metrics.sessionCount
+    case .visitPageViews: visitPv = metrics.visitPageViews
+    case .visitUsers: visitUv = metrics.visitUsers
+    case .visitNewUsers: visitUvNew = metrics.visitNewUsers
+    case .sharePageViews: sharePv = metrics.sharePageViews
+    case .shareUsers: shareUv = metrics.shareUsers
+    case .staySecondsPerUser: stayTimeUv = metrics.staySecondsPerUser
+    case .staySecondsPerSession: stayTimeSession = metrics.staySecondsPerSession
+    case .visitDepth: visitDepth = metrics.visitDepth
+    case .eventCount: eventCnt = metrics.eventCount
+    }
+  }
+
+  fileprivate func csvCell(_ metric: TrendMetric) -> CSVCell {
+    switch metric {
+    case .visitTotal: .integer(Int64(visitTotal))
+    case .sessionCount: .integer(Int64(sessionCnt))
+    case .visitPageViews: .integer(Int64(visitPv))
+    case .visitUsers: .integer(Int64(visitUv))
+    case .visitNewUsers: .integer(Int64(visitUvNew))
+    case .sharePageViews: .integer(Int64(sharePv))
+    case .shareUsers: .integer(Int64(shareUv))
+    case .staySecondsPerUser: .number(stayTimeUv)
+    case .staySecondsPerSession: .number(stayTimeSession)
+    case .visitDepth: .number(visitDepth)
+    case .eventCount: .integer(Int64(eventCnt))
+    }
   }
 }
 
@@ -101,35 +128,34 @@ extension ProtoTrendMetrics {
 
 /// `series` says what a row is of: `points`, `compare_points`, `breakdown` or `other`.
 extension ProtoGetTrendResponse: CSVReport {
+  private var csvMetrics: [TrendMetric] {
+    metrics.isEmpty ? TrendMetric.allCases : metrics.compactMap(TrendMetric.init)
+  }
+
   var csvColumns: [String] {
-    [
-      "series", "value", "ref_date", "begin_ms", "end_ms", "complete", "visit_total",
-      "session_cnt", "visit_pv", "visit_uv", "visit_uv_new", "share_pv", "share_uv",
-      "stay_time_uv", "stay_time_session", "visit_depth", "event_cnt",
-    ]
+    ["series", "value", "ref_date", "begin_ms", "end_ms", "complete"] + csvMetrics.map(\.rawValue)
   }
 
   var csvRows: [[CSVCell?]] {
-    points.map { $0.csvRow("points", nil) }
-      + comparePoints.map { $0.csvRow("compare_points", nil) }
+    let metrics = csvMetrics
+    return points.map { $0.csvRow("points", nil, metrics) }
+      + comparePoints.map { $0.csvRow("compare_points", nil, metrics) }
       + breakdown.flatMap { series in
         series.points.map {
-          $0.csvRow(series.other ? "other" : "breakdown", series.hasValue ? series.value.csvCell : nil)
+          $0.csvRow(
+            series.other ? "other" : "breakdown", series.hasValue ? series.value.csvCell : nil, metrics)
         }
       }
   }
 }
 
 extension ProtoTrendPoint {
-  fileprivate func csvRow(_ series: String, _ value: CSVCell?) -> [CSVCell?] {
-    [
-      .text(series), value, .text(refDate), .integer(beginMs), .integer(endMs),
-      .boolean(complete), .integer(Int64(metrics.visitTotal)),
-      .integer(Int64(metrics.sessionCnt)), .integer(Int64(metrics.visitPv)),
-      .integer(Int64(metrics.visitUv)), .integer(Int64(metrics.visitUvNew)),
-      .integer(Int64(metrics.sharePv)), .integer(Int64(metrics.shareUv)),
-      .number(metrics.stayTimeUv), .number(metrics.stayTimeSession), .number(metrics.visitDepth),
-      .integer(Int64(metrics.eventCnt)),
+  fileprivate func csvRow(
+    _ series: String, _ value: CSVCell?, _ wanted: [TrendMetric]
+  ) -> [CSVCell?] {
+    let head: [CSVCell?] = [
+      .text(series), value, .text(refDate), .integer(beginMs), .integer(endMs), .boolean(complete),
     ]
+    return head + wanted.map { metrics.csvCell($0) }
   }
 }

@@ -12,11 +12,14 @@ package struct TrendQuery: Sendable {
   /// 1-1,000.
   package var breakdownLimit: Int
   package var traffic: TrafficChoice
+  /// The others are 0 or right.
+  package var metrics: Set<TrendMetric>
 
   package init(
     appID: String, days: ClosedRange<Int>, granularity: Granularity = .day,
     compareDays: ClosedRange<Int>? = nil, filter: FilterTree? = nil, breakdown: String? = nil,
-    breakdownLimit: Int? = nil, traffic: TrafficChoice = TrafficChoice()
+    breakdownLimit: Int? = nil, traffic: TrafficChoice = TrafficChoice(),
+    metrics: Set<TrendMetric> = TrendMetric.all
   ) {
     self.appID = appID
     self.days = days
@@ -26,6 +29,7 @@ package struct TrendQuery: Sendable {
     self.breakdown = breakdown
     self.breakdownLimit = breakdownLimit ?? Limits.breakdownLimitDefault
     self.traffic = traffic
+    self.metrics = metrics
   }
 }
 
@@ -161,7 +165,8 @@ private struct TrendRun {
   ) throws -> TrendResult {
     if isOfDays, chosen == nil, wanted == nil {
       return try TrendOfDays(
-        source: scope.source, periods: periods, traffic: query.traffic, control: scope.control
+        source: scope.source, periods: periods, traffic: query.traffic, metrics: query.metrics,
+        control: scope.control
       ).run()
     }
     return try TrendScan(

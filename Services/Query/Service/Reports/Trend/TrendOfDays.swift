@@ -8,12 +8,13 @@ struct TrendOfDays {
   /// Of whole days, without gaps.
   let periods: [Period]
   let traffic: TrafficChoice
+  let metrics: Set<TrendMetric>
   let control: QueryControl
 
   func run() throws -> TrendResult {
     let range = periods[0].days.lowerBound...periods[periods.count - 1].days.upperBound
     let days = source.days(in: range.lowerBound..<range.upperBound + 1)
-    let totals = try totals(of: days)
+    let totals = metrics.isSubset(of: TrendMetric.ofUsers) ? nil : try totals(of: days)
     var result = TrendResult(
       periods: periods, seriesCount: 1,
       metrics: Array(repeating: TrendMetrics(), count: periods.count), tally: EventTally(),
@@ -21,6 +22,10 @@ struct TrendOfDays {
     for day in days { try source.tally(day, traffic, into: &result.tally) }
     for (index, period) in periods.enumerated() {
       let own = source.days(in: period.days.lowerBound..<period.days.upperBound + 1)
+      guard let totals else {
+        result.metrics[index].visitUsers = try activeUsers(own)
+        continue
+      }
       result.metrics[index] = try metrics(own, own.map { totals[Int($0 - days[days.startIndex])] })
     }
     try addNewUsers(&result)
@@ -34,11 +39,18 @@ struct TrendOfDays {
     for total in totals.compactMap({ $0 }) { sum.add(total.metrics) }
     sum.visitNewUsers = 0
     guard days.count > 1 else { return sum }
-    sum.visitUsers = UInt64(try source.activeUsers(days, traffic).count)
+    sum.visitUsers = try activeUsers(days)
     var sharers = UserSet(userCount: source.snapshot.userCount)
     for total in totals.compactMap({ $0 }) { for user in total.sharers { _ = sharers.insert(user) } }
     sum.shareUsers = UInt64(sharers.count)
     return sum
+  }
+
+  private func activeUsers(_ days: ArraySlice<Int32>) throws -> UInt64 {
+    guard let first = days.first else { return 0 }
+    return UInt64(
+      days.count == 1
+        ? try source.activeUsers(first, traffic).count : try source.activeUsers(days, traffic).count)
   }
 
   /// Who was active first in a period was active in it, as long as none of its days was dropped.
