@@ -1,29 +1,14 @@
 import Events
-import Foundation
 import Query
 import TestKit
 import Testing
 
-/// A demo shop's stream (retentioneering-tools, Apache-2.0), whose figures others published. The file is not part of the
-/// project: it is looked for beside the checkout.
+/// A demo shop's stream (retentioneering-tools, Apache-2.0), whose figures others published.
 @Suite struct EcommerceTests {
-  static let path = URL(fileURLWithPath: #filePath)
-    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent().deletingLastPathComponent()
-    .appendingPathComponent("shared/data/ecom_sessions/ecom.csv.gz").path
-  static let isThere = FileManager.default.fileExists(atPath: path)
+  static let name = "ecom_sessions/ecom.csv.gz"
 
   private static func events() throws -> [ReferenceEvent] {
-    let process = Process()
-    let output = Pipe()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["gzip", "-dc", path]
-    process.standardOutput = output
-    try process.run()
-    let data = try output.fileHandleForReading.readToEnd() ?? Data()
-    process.waitUntilExit()
-    let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline).dropFirst()
-    return try lines.enumerated().map { index, line in
+    try PublishedData.rows(name).enumerated().map { index, line in
       let columns = line.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
       try #require(columns.count == 8)
       var event = ReferenceEvent(
@@ -66,7 +51,7 @@ import Testing
   }
 
   @Test(
-    .enabled(if: isThere, "shared/data/ecom_sessions/ecom.csv.gz is not beside the checkout"),
+    .enabled(if: PublishedData.isThere(name), "shared/data/ecom_sessions/ecom.csv.gz is not beside the checkout"),
     arguments: [false, true])
   func `gives the published figures`(_ sealed: Bool) throws {
     let harness = try Self.harness(sealed: sealed)
