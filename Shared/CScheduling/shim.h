@@ -2,24 +2,26 @@
 // sched_setattr has no wrapper in the C library of Debian 12, and Swift does not see `syscall`, which takes any number of arguments.
 #if defined(__linux__)
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Niceness of the calling thread, and how long it may run before one that has waited is preferred, ns. 0: done. Kernels before
-// 6.12 take the niceness only.
-static inline int footfall_give_way(int niceness, uint64_t slice) {
+// Makes the calling thread nicer by so much than the process, and says how long it runs before one that has waited as long is
+// preferred, ns; 0: the kernel's own choice. Returns 0 where that was done. Kernels before 6.12 take the niceness only.
+static inline int footfall_schedule(int nicer, uint64_t slice) {
+  int niceness = getpriority(PRIO_PROCESS, (id_t)getpid()) + nicer;
   struct {
     uint32_t size, policy;
     uint64_t flags;
     int32_t nice;
     uint32_t priority;
     uint64_t runtime, deadline, period;
-  } attributes = {sizeof attributes, 0, 0, niceness, 0, slice, 0, 0};
+  } attributes = {sizeof attributes, 0, 0, niceness < 19 ? niceness : 19, 0, slice, 0, 0};
   return (int)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 #else
-static inline int footfall_give_way(int niceness, unsigned long long slice) {
-  (void)niceness, (void)slice;
+static inline int footfall_schedule(int nicer, unsigned long long slice) {
+  (void)nicer, (void)slice;
   return 0;
 }
 #endif

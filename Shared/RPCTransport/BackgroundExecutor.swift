@@ -1,4 +1,3 @@
-internal import CScheduling
 internal import NIOPosix
 
 #if canImport(Glibc)
@@ -13,11 +12,6 @@ final class BackgroundExecutor: TaskExecutor {
   /// One for the process, made with the first large message.
   static let shared = BackgroundExecutor()
 
-  /// A tenth of what an event loop gets of a processor that both want.
-  private static let niceness: Int32 = 10
-  /// ns: how long a loop that has something to do waits for such a thread at most. The kernel's own slice is milliseconds.
-  private static let slice: UInt64 = 100_000
-
   private let pool: NIOThreadPool
 
   private init() {
@@ -29,7 +23,7 @@ final class BackgroundExecutor: TaskExecutor {
     let unowned = UnownedJob(job)
     pool.submit { _ in
       // Of the calling thread alone; again for each job, because the threads are the pool's.
-      _ = footfall_give_way(Self.niceness, Self.slice)
+      ThreadTurns.beBackground()
       unowned.runSynchronously(on: self.asUnownedTaskExecutor())
     }
   }

@@ -54,9 +54,11 @@ final class LoopResources: @unchecked Sendable {
   }
 
   /// Looks at the timers of all connections from now on: one timer for the loop, however many connections and calls there are.
+  /// The loop's thread is one that serves, from here on.
   func startTicking(everyMilliseconds milliseconds: Int) {
     let interval = TimeAmount.milliseconds(Int64(milliseconds))
     loop.execute {
+      ThreadTurns.beLoop()
       self.ticker = self.loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) {
         [weak self] _ in self?.tick()
       }
