@@ -57,7 +57,7 @@ package final class IngestCore: Sendable {
       path: path,
       options: StoreOptions(
         durability: .full, readers: 4, pageBytes: LogSchema.pageBytes, writerCacheKiB: 8_192,
-        fileBytesMax: fileBytesMax, overwritesDeleted: true, checksPages: true,
+        checkpointBytes: Limits.checkpointBytes, fileBytesMax: fileBytesMax, overwritesDeleted: true, checksPages: true,
         sealsCommits: true),
       migrations: LogSchema.migrations)
     let (failures, signal) = AsyncStream<StoreError>.makeStream()
