@@ -140,7 +140,7 @@ final class EventSelector: @unchecked Sendable {
       flagCounts.map { counts in counts.indices.allSatisfy { counts[$0] == 0 || counted[$0] != 0 } } ?? false
     guard drivers.isEmpty else { return driven(day, isAllCounted) }
     if isPart {
-      let all = Array(0..<UInt32(day.count))
+      let all: [UInt32] = .numbers(below: day.count)
       return (isAllCounted ? all : counting(all, day), all.count)
     }
     if named != nil, let rows = source.knownRows(of: codes, day.day) {
@@ -256,7 +256,7 @@ final class EventSelector: @unchecked Sendable {
   private func noteUncounted(
     _ day: DayColumns, _ selection: inout Selection, explains: Bool
   ) {
-    let all: [UInt32] = drivers.isEmpty ? Array(0..<UInt32(day.count)) : drivenRows(day)
+    let all: [UInt32] = drivers.isEmpty ? .numbers(below: day.count) : drivenRows(day)
     var rows = all.filter { row in
       counted[Int(day.flags[Int(row)])] == 0
         && named.map { $0[Int(day.event[Int(row)])] != 0 } ?? true
