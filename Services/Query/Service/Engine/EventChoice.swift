@@ -333,6 +333,7 @@ extension DayColumns {
   }
 
   private mutating func setUsers(of whole: DayColumns, _ rows: [UInt32]) {
+    rowUsers.reserveCapacity(rows.count)
     var position = 0
     for (index, row) in rows.enumerated() {
       while whole.userEnds[position] <= row { position += 1 }
@@ -341,6 +342,7 @@ extension DayColumns {
         userEnds.append(0)
       }
       userEnds[userEnds.count - 1] = UInt32(index + 1)
+      rowUsers.append(whole.users[position])
     }
   }
 }
