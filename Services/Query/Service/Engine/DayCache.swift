@@ -275,6 +275,10 @@ final class DayCache: Sendable {
     return found
   }
 
+  func holdsFound(_ segment: Segment, _ events: Set<UInt32>) -> Bool {
+    state.withLock { $0.use(.found(segment.id, events)) } != nil
+  }
+
   /// Forgets all that is known of a segment.
   func remove(_ segmentID: Int64) {
     state.withLock { state in

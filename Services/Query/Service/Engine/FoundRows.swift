@@ -1,7 +1,7 @@
 /// Rows of some events of a day in its order, and what a walk over users asks of each, side by side: nothing of all the other rows
 /// need be read then.
 struct FoundRows: Sendable {
-  /// Of a row, without its place in the arrays' growth.
+  /// Bytes of memory of a row.
   static let bytesPerRow = 16
 
   /// So many of each array are in use.
@@ -131,5 +131,9 @@ extension DaySource {
       day.withPointers { found.find(day.users.indices, $0, wanted: wanted) }
       return found.count <= day.count / Limits.foundRowsShare ? found.trimmed() : nil
     }
+  }
+  /// Whether nothing must be looked for to know them.
+  func knowsFound(_ events: Set<UInt32>, _ day: Int32) -> Bool {
+    sealedSegment(day).map { engine.cache.holdsFound($0, events) } ?? true
   }
 }

@@ -94,7 +94,7 @@ struct FunnelScan<State: FunnelState> {
     var bytes = 0
     for number in rest {
       // What is cached is held anyway.
-      let own = source.isCached(number) ? 0 : source.rowCount(number) * bytesPerRow
+      let own = source.rowCount(number) * bytesPerRow(number)
       if !numbers.isEmpty, bytes + own > heldMax { break }
       // The first is held as by any report.
       if !numbers.isEmpty { bytes += own }
@@ -112,10 +112,11 @@ struct FunnelScan<State: FunnelState> {
     return (try days.map { try prepare($0.columns, $0.found) }, bytes)
   }
 
-  /// Of a day that is not in memory.
-  private var bytesPerRow: Int {
-    let found = plan.keptEvents == nil ? 0 : FoundRows.bytesPerRow / Limits.foundRowsShare
-    return DayColumns.bytesPerRow + found
+  /// Of what is read of a day, and found in it.
+  private func bytesPerRow(_ day: Int32) -> Int {
+    let isFound = plan.keptEvents.map { source.knowsFound($0, day) } ?? true
+    return (source.isCached(day) ? 0 : DayColumns.bytesPerRow)
+      + (isFound ? 0 : FoundRows.bytesPerRow / Limits.foundRowsShare)
   }
 
   private func scan(
