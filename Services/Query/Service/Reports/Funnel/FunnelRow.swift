@@ -137,29 +137,44 @@ struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   ) -> Int {
     let offset: Time = plan.clock.number(day.day.beginMilliseconds)
     let isSimple = day.stepFilters.isEmpty && day.scope == nil && day.isInRange
-    // As a rule all traffic of a day counts.
-    guard isSimple, day.isAllCounted, let steps = plan.singleSteps else {
+    guard isSimple, let steps = plan.singleSteps else {
       return takeAny(found, offset, day, plan, before)
     }
-    guard let values, let labels = day.labels else {
-      return takeSingles(found, offset, steps, before) { _, _ in }
-    }
-    return labels.withLook(day.day) { look in
-      takeSingles(found, offset, steps, before) { hit, row in values[hit] = look[row] }
+    // As a rule all traffic of a day counts: the flags need not be read then.
+    if day.isAllCounted { return takeSingles(found, offset, steps, day, before) { _ in true } }
+    return day.day.flags.withUnsafeBufferPointer { flags in
+      plan.counted.withUnsafeBufferPointer { counted in
+        takeSingles(found, offset, steps, day, before) { counted[Int(flags[$0])] != 0 }
+      }
     }
   }
 
-  /// Rows that all count and whose events do one step each.
+  /// Rows whose events do one step each.
   ///
+  /// - Parameter isCounted: whether a row's traffic counts; nearly all does.
+  @inline(__always)
+  private func takeSingles(
+    _ found: FoundRows.Pointers, _ offset: Time, _ stepOf: [UInt8], _ day: FunnelDay, _ before: Int,
+    isCounted: (Int) -> Bool
+  ) -> Int {
+    guard let values, let labels = day.labels else {
+      return takeSingles(found, offset, stepOf, before, isCounted: isCounted) { _, _ in }
+    }
+    return labels.withLook(day.day) { look in
+      takeSingles(found, offset, stepOf, before, isCounted: isCounted) { values[$0] = look[$1] }
+    }
+  }
+
   /// - Parameter note: called with the number of a hit and its row, before it is known whether it changes anything.
   @inline(__always)
   private func takeSingles(
     _ found: FoundRows.Pointers, _ offset: Time, _ stepOf: [UInt8], _ before: Int,
-    _ note: (_ hit: Int, _ row: Int) -> Void
+    isCounted: (Int) -> Bool, _ note: (_ hit: Int, _ row: Int) -> Void
   ) -> Int {
     stepOf.withUnsafeBufferPointer { stepOf in
       var count = before
       for index in 0..<found.count {
+        if !isCounted(Int(found.rows[index])) { continue }
         let user = found.users[index] &- base
         let step = Int(stepOf[Int(found.events[index])])
         let time = offset &+ Time(truncatingIfNeeded: found.times[index])
