@@ -34,6 +34,8 @@ package enum Limits {
 
   /// Rows of events are kept where they are at most this part of a day's.
   static let rareEventShare = 8
+  /// With what walks over users ask of them: where they are at most this part.
+  static let foundRowsShare = 2
   /// Of an event analysis.
   static let eventSeriesMax = 10
   static let formulasMax = 10

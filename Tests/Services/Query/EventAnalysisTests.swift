@@ -382,6 +382,38 @@ import Testing
     #expect(answer.results[1].total.value == Double(Int64.max))
   }
 
+  /// So many users that a small group's are not kept as a bit of each.
+  @Test func `users of groups of all sizes are counted once among many users`() throws {
+    let harness = try EngineHarness(
+      AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
+    let rows = (0..<24_000).map { index in
+      var event = ReferenceEvent(
+        user: "u\(index % 6_000)", time: Int64(index) * 10_000, sequence: 0, offset: UInt64(index),
+        name: "buy")
+      // Of user i the highest power of two in i + 1: groups of 3,000 users down to a few.
+      event.fields["size"] = .integer(Int64((index % 6_000 + 1).trailingZeroBitCount))
+      return event
+    }
+    try harness.apply(rows.map { [$0] }, receivedMilliseconds: 0)
+    try harness.engine.mergeIfDue(rows: 1)
+    let query = EventAnalysisQuery(
+      appID: "shop", days: 0...2, series: [.init(EventChoice(["buy"]), .users)], groupBy: ["size"])
+    for granularity in [Granularity.day, .week, .all] {
+      var query = query
+      query.granularity = granularity
+      let answer = try harness.engine.analyzeEvents(query, control: QueryControl())
+      for group in answer.groups {
+        guard case .integer(let size)?? = group.key.first else {
+          Issue.record("a group without a size")
+          continue
+        }
+        let users = (1...6_000).count { $0.trailingZeroBitCount == size }
+        #expect(group.results[0].total.value == Double(users), "size \(size)")
+      }
+      #expect(answer.groups.count == 13)
+    }
+  }
+
   @Test func `memory is bounded`() throws {
     let query = EventAnalysisQuery(appID: "shop", days: 0...0, series: [.init()])
     #expect(throws: QueryError.self) {

@@ -96,7 +96,8 @@ import Testing
   // MARK: Boundaries
 
   private func answer(
-    _ events: [(name: String, time: Int64)], window: Int64?, steps: [String] = ["a", "b", "c"]
+    _ events: [(name: String, time: Int64)], days: ClosedRange<Int> = 0...0, window: Int64?,
+    steps: [String] = ["a", "b", "c"]
   ) throws -> FunnelAnswer {
     let harness = try EngineHarness(
       AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
@@ -107,7 +108,7 @@ import Testing
     try harness.apply([rows], receivedMilliseconds: 0)
     return try harness.engine.funnel(
       FunnelQuery(
-        appID: "shop", days: 0...0, steps: steps.map { FunnelQuery.Step([$0]) },
+        appID: "shop", days: days, steps: steps.map { FunnelQuery.Step([$0]) },
         windowMilliseconds: window),
       control: QueryControl())
   }
@@ -141,5 +142,42 @@ import Testing
     #expect(answer.steps.map(\.users) == [1, 1, 1])
     #expect(answer.steps[2].fromFirst.mean == 90)
     #expect(answer.steps[1].fromFirst.median == 20)
+  }
+
+  /// - Parameter window: 0: none.
+  @Test(arguments: [(0, 3), (5_000_000_000, 3), (4_999_999_999, 2), (100, 1)])
+  func `times further apart than 32 bits hold are told apart`(_ window: Int64, _ reached: Int) throws {
+    let answer = try answer(
+      [("a", 7), ("b", 4_000_000_007), ("c", 5_000_000_007)], days: 0...60,
+      window: window == 0 ? nil : window)
+    #expect(answer.steps.count { $0.users == 1 } == reached)
+    if reached == 3 { #expect(answer.steps[2].fromFirst.mean == 5_000_000_000) }
+  }
+
+  @Test func `a day's rows are the same, kept and not`() throws {
+    let harness = try EngineHarness(
+      AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
+    var random = SeededRandom(seed: 7)
+    let rows = (0..<3_000).map { index in
+      ReferenceEvent(
+        user: "u\(index % 300)", time: Int64(index) * 20_000, sequence: 0, offset: UInt64(index),
+        name: random.pick(["a", "b", "c", "x", "y", "z"]))
+    }
+    try harness.apply(rows.map { [$0] }, receivedMilliseconds: 86_400_000)
+    func answer() throws -> FunnelAnswer {
+      try harness.engine.funnel(
+        FunnelQuery(
+          appID: "shop", days: 0...0, steps: ["a", "b", "c"].map { FunnelQuery.Step([$0]) },
+          windowMilliseconds: nil, breakdown: "open_id", breakdownLimit: 5),
+        control: QueryControl())
+    }
+    let unsealed = try answer()
+    try harness.engine.mergeIfDue(rows: 1)
+    for _ in 0..<2 {
+      let sealed = try answer()
+      #expect(sealed.steps == unsealed.steps)
+      #expect(sealed.breakdown == unsealed.breakdown)
+    }
+    #expect(unsealed.steps[2].users > 0)
   }
 }

@@ -5,42 +5,45 @@ struct ContextTable: Sendable {
   /// By position in `ContextColumns`. nil: not read; empty: no context of the day has it.
   private var columns: [Words?]
 
-  /// A column in the fewest bytes: most codes are small.
+  /// A column in the fewest bytes: most codes are small. With the highest word.
   private enum Words {
-    case narrow([UInt16])
-    case wide([UInt32])
+    case narrow([UInt16], highest: UInt16)
+    case wide([UInt32], highest: UInt32)
 
     init(_ words: [UInt32]) {
-      self = (words.max() ?? 0) <= UInt16.max ? .narrow(words.map { UInt16($0) }) : .wide(words)
+      let highest = words.max() ?? 0
+      self =
+        highest <= UInt16.max
+        ? .narrow(words.map { UInt16($0) }, highest: UInt16(highest)) : .wide(words, highest: highest)
     }
 
     var isEmpty: Bool { count == 0 }
 
     var count: Int {
       switch self {
-      case .narrow(let words): words.count
-      case .wide(let words): words.count
+      case .narrow(let words, _): words.count
+      case .wide(let words, _): words.count
       }
     }
 
     var all: [UInt32] {
       switch self {
-      case .narrow(let words): words.map { UInt32($0) }
-      case .wide(let words): words
+      case .narrow(let words, _): words.map { UInt32($0) }
+      case .wide(let words, _): words
       }
     }
 
     subscript(number: Int) -> UInt32 {
       switch self {
-      case .narrow(let words): UInt32(words[number])
-      case .wide(let words): words[number]
+      case .narrow(let words, _): UInt32(words[number])
+      case .wide(let words, _): words[number]
       }
     }
 
     var byteCount: Int {
       switch self {
-      case .narrow(let words): words.count * 2
-      case .wide(let words): words.count * 4
+      case .narrow(let words, _): words.count * 2
+      case .wide(let words, _): words.count * 4
       }
     }
   }
@@ -82,13 +85,13 @@ struct ContextTable: Sendable {
     }
     switch column {
     case _ where column.isEmpty: return try body(ContextLook())
-    case .narrow(let words):
+    case .narrow(let words, let highest):
       return try words.withUnsafeBufferPointer {
-        try body(ContextLook(narrow: $0.baseAddress, highest: Int(words.max() ?? 0)))
+        try body(ContextLook(narrow: $0.baseAddress, highest: Int(highest)))
       }
-    case .wide(let words):
+    case .wide(let words, let highest):
       return try words.withUnsafeBufferPointer {
-        try body(ContextLook(wide: $0.baseAddress, highest: Int(words.max() ?? 0)))
+        try body(ContextLook(wide: $0.baseAddress, highest: Int(highest)))
       }
     }
   }

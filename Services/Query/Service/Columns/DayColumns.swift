@@ -23,6 +23,8 @@ struct DayColumns: Sendable {
   var contexts = ContextTable()
   /// By field.
   var fields: [UInt32: FieldColumn] = [:]
+  /// Of each row, where it is a part of a day that lists them: looked up faster than where each user's rows end.
+  var rowUsers: [UInt32] = []
   /// Which of the rows' columns were read; users, times and flags always are.
   var has: RowColumns = .all
 
@@ -59,8 +61,8 @@ struct DayColumns: Sendable {
   var byteCount: Int {
     let fieldBytes = fields.values.reduce(0) { $0 + $1.rows.count * 12 }
     let codes = event.count + page.count + context.count
-    return users.count * 8 + count * 5 + codes * 4 + sequence.count * 8 + contexts.byteCount
-      + fieldBytes
+    return users.count * 8 + rowUsers.count * 4 + count * 5 + codes * 4 + sequence.count * 8
+      + contexts.byteCount + fieldBytes
   }
 }
 

@@ -22,6 +22,27 @@ struct RowLabels: Sendable {
   func number(_ row: Int, context: @autoclosure () -> UInt32) -> Int32 {
     numbers[byContext ? Int(context()) : row]
   }
+
+  /// The same of many rows, without bounds checks. Good only inside `withLook`.
+  struct Look {
+    fileprivate let numbers: UnsafeBufferPointer<Int32>
+    /// nil: numbers stand by row.
+    fileprivate let contexts: UnsafeBufferPointer<UInt32>?
+
+    @inline(__always)
+    subscript(row: Int) -> Int32 {
+      guard let contexts else { return numbers[row] }
+      return numbers[Int(contexts[row])]
+    }
+  }
+
+  func withLook<Result>(_ day: DayColumns, _ body: (Look) -> Result) -> Result {
+    numbers.withUnsafeBufferPointer { numbers in
+      day.context.withUnsafeBufferPointer {
+        body(Look(numbers: numbers, contexts: byContext ? $0 : nil))
+      }
+    }
+  }
 }
 
 /// A breakdown made ready for an app: gives each row of a day the number of its value.
@@ -99,16 +120,21 @@ final class Breakdown {
 
   private func contexts(_ day: DayColumns, _ position: Int, _ type: FieldType) -> [Int32] {
     let kind: BreakdownKey.Kind = type == .text ? .text : .integer
-    return day.contextColumn(position).map { word in
-      guard word < Limits.breakdownValuesMax else {
-        return number(BreakdownKey(kind: kind, bits: UInt64(word)))
+    // Taken out, so that it is an array of its own in the loop.
+    var known = wordNumbers
+    wordNumbers = []
+    defer { wordNumbers = known }
+    return day.contexts.withLook(position) { words in
+      let room = min(words.highest + 1, Limits.breakdownValuesMax)
+      if known.count < room { known += repeatElement(-1, count: room - known.count) }
+      return (0..<day.contextCount).map { context in
+        let word = words[context]
+        let isKept = word < room
+        if isKept, known[word] >= 0 { return known[word] }
+        let number = number(word == 0 ? .missing : BreakdownKey(kind: kind, bits: UInt64(word)))
+        if isKept { known[word] = number }
+        return number
       }
-      while wordNumbers.count <= Int(word) { wordNumbers.append(-1) }
-      if wordNumbers[Int(word)] < 0 {
-        wordNumbers[Int(word)] = number(
-          word == 0 ? .missing : BreakdownKey(kind: kind, bits: UInt64(word)))
-      }
-      return wordNumbers[Int(word)]
     }
   }
 

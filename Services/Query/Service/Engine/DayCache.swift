@@ -34,12 +34,13 @@ final class DayCache: Sendable {
     case opens(Int64)
     case rows(Int64, Set<UInt32>)
     case part(Int64, Set<UInt32>)
+    case found(Int64, Set<UInt32>)
 
     /// nil: of several.
     var segment: Int64? {
       switch self {
       case .sealed(let id), .facts(let id), .opens(let id), .rows(let id, _),
-        .part(let id, _): id
+        .part(let id, _), .found(let id, _): id
       case .mixed: nil
       }
     }
@@ -53,6 +54,8 @@ final class DayCache: Sendable {
     /// Of a day the rows of some events; nil: they are too many to be kept apart.
     case part(DayColumns?)
     case rows([UInt32], users: [UInt32])
+    /// nil: too many.
+    case found(FoundRows?)
   }
 
   private struct Entry {
@@ -259,6 +262,21 @@ final class DayCache: Sendable {
     let bytes = part.map { $0.byteCount - $0.contexts.byteCount + 256 } ?? 64
     state.withLock { $0.insert(key, .part(part), bytes, bytesMax) }
     return part
+  }
+
+  /// The rows of some events with what a walk asks of them.
+  ///
+  /// - Parameter make: nil where the rows are too many to be kept.
+  func found(_ segment: Segment, _ events: Set<UInt32>, make: () -> FoundRows?) -> FoundRows? {
+    let key = Key.found(segment.id, events)
+    if case .found(let known)? = state.withLock({ $0.use(key) }) { return known }
+    let found = make()
+    state.withLock { $0.insert(key, .found(found), (found?.byteCount ?? 0) + 256, bytesMax) }
+    return found
+  }
+
+  func holdsFound(_ segment: Segment, _ events: Set<UInt32>) -> Bool {
+    state.withLock { $0.use(.found(segment.id, events)) } != nil
   }
 
   /// Forgets all that is known of a segment.

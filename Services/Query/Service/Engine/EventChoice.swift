@@ -140,7 +140,7 @@ final class EventSelector: @unchecked Sendable {
       flagCounts.map { counts in counts.indices.allSatisfy { counts[$0] == 0 || counted[$0] != 0 } } ?? false
     guard drivers.isEmpty else { return driven(day, isAllCounted) }
     if isPart {
-      let all = Array(0..<UInt32(day.count))
+      let all: [UInt32] = .numbers(below: day.count)
       return (isAllCounted ? all : counting(all, day), all.count)
     }
     if named != nil, let rows = source.knownRows(of: codes, day.day) {
@@ -256,7 +256,7 @@ final class EventSelector: @unchecked Sendable {
   private func noteUncounted(
     _ day: DayColumns, _ selection: inout Selection, explains: Bool
   ) {
-    let all: [UInt32] = drivers.isEmpty ? Array(0..<UInt32(day.count)) : drivenRows(day)
+    let all: [UInt32] = drivers.isEmpty ? .numbers(below: day.count) : drivenRows(day)
     var rows = all.filter { row in
       counted[Int(day.flags[Int(row)])] == 0
         && named.map { $0[Int(day.event[Int(row)])] != 0 } ?? true
@@ -333,6 +333,7 @@ extension DayColumns {
   }
 
   private mutating func setUsers(of whole: DayColumns, _ rows: [UInt32]) {
+    rowUsers.reserveCapacity(rows.count)
     var position = 0
     for (index, row) in rows.enumerated() {
       while whole.userEnds[position] <= row { position += 1 }
@@ -341,6 +342,7 @@ extension DayColumns {
         userEnds.append(0)
       }
       userEnds[userEnds.count - 1] = UInt32(index + 1)
+      rowUsers.append(whole.users[position])
     }
   }
 }

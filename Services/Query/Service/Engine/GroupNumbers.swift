@@ -63,7 +63,7 @@ final class GroupReader {
     guard isOfContext, rows.count > day.contextCount else { return combined(rows, day) }
     // Once per context, then a look-up per row.
     let contexts = day.ofContexts
-    let perContext = combined(Array(0..<UInt32(day.contextCount)), contexts)
+    let perContext = combined(.numbers(below: day.contextCount), contexts)
     return [Int32](unsafeUninitializedCapacity: rows.count) { groups, count in
       rows.withUnsafeBufferPointer { rows in
         day.context.withUnsafeBufferPointer { contexts in

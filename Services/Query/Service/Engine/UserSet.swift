@@ -1,19 +1,44 @@
-/// A set of users, exact: open addressing while small, a bit per user of the app once that is smaller.
+/// A set of users, exact: open addressing while small, a bit per user of the app once that is smaller. Lists of users are only noted
+/// while it is small: which of them are the same is found out when that is asked.
 struct UserSet {
-  private(set) var count = 0
+  /// Of `slots` or `bits`.
+  private var settledCount = 0
   /// User, or 0 where the slot is free: no user has the code 0.
   private var slots: [UInt32] = []
   private var bits: [UInt64] = []
+  /// Users that were noted, some several times, some of `slots` too. Empty where there are `bits`.
+  private var noted: [UInt32] = []
   private let userCount: Int
 
   init(userCount: Int) { self.userCount = userCount }
 
-  var byteCount: Int { slots.count * 4 + bits.count * 8 }
+  var byteCount: Int { (slots.count + noted.capacity) * 4 + bits.count * 8 }
+
+  /// Cost: where users are only noted, a look at each of them and perhaps at a bit per user of the app.
+  var count: Int { noted.isEmpty ? settledCount : settled().settledCount }
+
+  /// The same with nobody only noted.
+  private func settled() -> UserSet {
+    var result = self
+    // Bits of all users are cleared and counted faster than so many users are looked up.
+    if noted.count * 64 > userCount / 64 { result.becomeBits() } else { result.settle() }
+    return result
+  }
+
+  private mutating func settle() {
+    let users = noted
+    noted = []
+    for user in users { _ = insert(user) }
+  }
 
   /// Returns whether the user was not yet in it.
   mutating func insert(_ user: UInt32) -> Bool {
     if !bits.isEmpty { return insertBit(user) }
-    if count * 2 >= slots.count { grow() }
+    if !noted.isEmpty {
+      settle()
+      return insert(user)
+    }
+    if settledCount * 2 >= slots.count { grow() }
     if !bits.isEmpty { return insertBit(user) }
     let mask = slots.count - 1
     var slot = Self.slot(user, mask)
@@ -22,20 +47,24 @@ struct UserSet {
       slot = (slot + 1) & mask
     }
     slots[slot] = user
-    count += 1
+    settledCount += 1
     return true
   }
 
-  /// Cost: a few instructions for each, where it is a bit per user.
+  /// Cost: a few instructions for each.
   mutating func insert(_ users: UnsafeBufferPointer<UInt32>) {
     if bits.isEmpty {
-      guard isBitsSmaller(slots: (count + users.count) * 2) else {
-        for user in users { _ = insert(user) }
+      guard isBitsSmaller(slots: slots.count + noted.count + users.count) else {
+        noted.append(contentsOf: users)
         return
       }
       becomeBits()
     }
-    count += bits.withUnsafeMutableBufferPointer { bits in
+    insertBits(users)
+  }
+
+  private mutating func insertBits(_ users: UnsafeBufferPointer<UInt32>) {
+    settledCount += bits.withUnsafeMutableBufferPointer { bits in
       var added = 0
       for user in users {
         let word = Int(user &>> 6)
@@ -52,7 +81,7 @@ struct UserSet {
     let bit: UInt64 = 1 << UInt64(user & 63)
     if bits[word] & bit != 0 { return false }
     bits[word] |= bit
-    count += 1
+    settledCount += 1
     return true
   }
 
@@ -79,15 +108,17 @@ struct UserSet {
   }
 
   private mutating func becomeBits() {
-    let old = slots
+    let (old, noted) = (slots, noted)
     bits = Array(repeating: 0, count: (userCount + 63) / 64)
-    slots = []
-    count = 0
+    (slots, self.noted) = ([], [])
+    settledCount = 0
     for user in old where user != 0 { _ = insertBit(user) }
+    noted.withUnsafeBufferPointer { insertBits($0) }
   }
 
   mutating func removeAll() {
-    count = 0
+    settledCount = 0
+    noted = []
     if !bits.isEmpty {
       for word in bits.indices { bits[word] = 0 }
     } else {
@@ -97,6 +128,7 @@ struct UserSet {
 
   /// The users in it, in no order.
   func forEach(_ body: (UInt32) -> Void) {
+    if !noted.isEmpty { return settled().forEach(body) }
     for user in slots where user != 0 { body(user) }
     for (index, word) in bits.enumerated() {
       var rest = word
@@ -109,20 +141,23 @@ struct UserSet {
 
   /// The users in it, ascending.
   var users: [UInt32] {
+    if !noted.isEmpty { return settled().users }
     var users: [UInt32] = []
-    users.reserveCapacity(count)
+    users.reserveCapacity(settledCount)
     forEach { users.append($0) }
     return bits.isEmpty ? users.sorted() : users
   }
 
   mutating func formUnion(_ other: UserSet) {
-    if count == 0 {
+    if settledCount == 0, noted.isEmpty {
       self = other
-    } else if !bits.isEmpty, bits.count == other.bits.count {
-      for word in bits.indices { bits[word] |= other.bits[word] }
-      count = bits.reduce(0) { $0 + $1.nonzeroBitCount }
+    } else if other.bits.isEmpty {
+      other.noted.withUnsafeBufferPointer { insert($0) }
+      other.slots.filter { $0 != 0 }.withUnsafeBufferPointer { insert($0) }
     } else {
-      other.forEach { _ = insert($0) }
+      if bits.isEmpty { becomeBits() }
+      for word in bits.indices { bits[word] |= other.bits[word] }
+      settledCount = bits.reduce(0) { $0 + $1.nonzeroBitCount }
     }
   }
 }

@@ -33,8 +33,7 @@ final class EventWorker: @unchecked Sendable {
   /// Above every slot of a group, where it was chosen which has which.
   private let chosenSlots: Int?
 
-  /// Per cell, one more than the position of the user who was met last in the day: rows go by user, so each user is met in
-  /// one piece.
+  /// Per cell, the user who was met last in the day, 0: nobody. Rows go by user, so each user is met in one piece.
   private var lastUser: [[UInt32]]
   private var met = MetUsers()
 
@@ -310,33 +309,52 @@ extension EventWorker.Counts {
     _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ last: inout [UInt32],
     _ met: inout MetUsers
   ) {
+    if day.rowUsers.isEmpty {
+      day.withPointers { day in
+        var position = 0
+        var end = day.userEnds[0]
+        count(rows, places, &last, &met) { row in
+          while end <= row {
+            position &+= 1
+            end = day.userEnds[position]
+          }
+          return day.users[position]
+        }
+      }
+    } else {
+      day.rowUsers.withUnsafeBufferPointer { users in
+        count(rows, places, &last, &met) { users[Int($0)] }
+      }
+    }
+  }
+
+  /// - Parameter user: of a row; no user has the code 0. Asked for rows in their order.
+  @inline(__always)
+  private mutating func count(
+    _ rows: [UInt32], _ places: [Int32], _ last: inout [UInt32], _ met: inout MetUsers,
+    _ user: (UInt32) -> UInt32
+  ) {
     met.count = rows.withUnsafeBufferPointer { rows in
       places.withUnsafeBufferPointer { places in
         last.withUnsafeMutableBufferPointer { last in
           events.withUnsafeMutableBufferPointer { events in
             users.withUnsafeMutableBufferPointer { users in
               met.withPointers { metPlaces, metUsers in
-                day.withPointers { day in
-                  var (position, count) = (0, 0)
-                  var end = day.userEnds[0]
-                  for index in 0..<rows.count {
-                    while end <= rows[index] {
-                      position &+= 1
-                      end = day.userEnds[position]
-                    }
-                    let place = Int(places[index])
-                    if place < 0 { continue }
-                    let isNew = last[place] == UInt32(truncatingIfNeeded: position &+ 1) ? 0 : 1
-                    last[place] = UInt32(truncatingIfNeeded: position &+ 1)
-                    events[place] &+= 1
-                    users[place] &+= UInt32(isNew)
-                    // Without a branch: overwritten by the next one unless it is new.
-                    metPlaces[count] = UInt32(truncatingIfNeeded: place)
-                    metUsers[count] = day.users[position]
-                    count &+= isNew
-                  }
-                  return count
+                var count = 0
+                for index in 0..<rows.count {
+                  let user = user(rows[index])
+                  let place = Int(places[index])
+                  if place < 0 { continue }
+                  let isNew = last[place] == user ? 0 : 1
+                  last[place] = user
+                  events[place] &+= 1
+                  users[place] &+= UInt32(isNew)
+                  // Without a branch: overwritten by the next one unless it is new.
+                  metPlaces[count] = UInt32(truncatingIfNeeded: place)
+                  metUsers[count] = user
+                  count &+= isNew
                 }
+                return count
               }
             }
           }

@@ -47,10 +47,12 @@ package struct DurationSummary: Sendable, Equatable {
 }
 
 /// The values at some ranks of many, exact, without sorting them all: counts them in buckets by size, and goes on inside the
-/// few buckets that hold a rank.
+/// few buckets that hold a rank. The larger the values, the wider the buckets: most durations are short.
 enum RankSelection {
   private static let sortedMax = 512
-  private static let bucketBits = 12
+  /// Of a value those below its highest one that tell its bucket.
+  private static let bits: UInt64 = 6
+  private static let bucketCount = (65 - Int(bits)) << Int(bits)
 
   /// - Parameter ranks: from 0, ascending, each below the number of values.
   static func values(at ranks: [Int], in parts: [[Int64]]) -> [Int64] {
@@ -60,29 +62,41 @@ enum RankSelection {
       let sorted = parts.flatMap { $0 }.sorted()
       return ranks.map { sorted[$0] }
     }
-    let low = parts.compactMap { $0.min() }.min() ?? 0
-    let high = parts.compactMap { $0.max() }.max() ?? 0
-    if low == high { return ranks.map { _ in low } }
-    let spread = UInt64(bitPattern: high &- low)
-    let shift = UInt64(max(0, 64 - spread.leadingZeroBitCount - bucketBits))
-    let counts = histogram(parts, low, shift)
-    return inBuckets(ranks, counts, parts, low, shift)
+    let low = lowest(parts)
+    return inBuckets(ranks, histogram(parts, low), parts, low)
   }
 
-  private static func histogram(_ parts: [[Int64]], _ low: Int64, _ shift: UInt64) -> [Int] {
-    var counts = [Int](repeating: 0, count: 1 << bucketBits)
+  private static func lowest(_ parts: [[Int64]]) -> Int64 {
+    parts.reduce(Int64.max) { low, part in
+      var low = low
+      for value in part { low = value < low ? value : low }
+      return low
+    }
+  }
+
+  /// Ascending with the value; one value in a bucket where it is less than 2 * 2^bits above the lowest.
+  @inline(__always)
+  private static func bucket(_ value: Int64, _ low: Int64) -> Int {
+    let distance = UInt64(bitPattern: value &- low)
+    let highest = 63 &- UInt64((distance | 1 &<< bits).leadingZeroBitCount)
+    let shift = highest &- bits
+    return Int(truncatingIfNeeded: shift &<< bits &+ distance &>> shift)
+  }
+
+  private static func histogram(_ parts: [[Int64]], _ low: Int64) -> [Int] {
+    var counts = [Int](repeating: 0, count: bucketCount)
     counts.withUnsafeMutableBufferPointer { counts in
       for part in parts {
-        for value in part { counts[Int(UInt64(bitPattern: value &- low) &>> shift)] &+= 1 }
+        for value in part { counts[bucket(value, low)] &+= 1 }
       }
     }
     return counts
   }
 
   private static func inBuckets(
-    _ ranks: [Int], _ counts: [Int], _ parts: [[Int64]], _ low: Int64, _ shift: UInt64
+    _ ranks: [Int], _ counts: [Int], _ parts: [[Int64]], _ low: Int64
   ) -> [Int64] {
-    var result: [Int64] = []
+    var chosen: [(bucket: Int, before: Int, ranks: ArraySlice<Int>)] = []
     var bucket = 0
     var before = 0
     var rest = ranks[...]
@@ -92,12 +106,29 @@ enum RankSelection {
         bucket += 1
       }
       let inside = rest.prefix { $0 < before + counts[bucket] }
-      let own = parts.flatMap { part in
-        part.filter { Int(UInt64(bitPattern: $0 &- low) &>> shift) == bucket }
-      }
-      result += values(at: inside.map { $0 - before }, in: [own])
+      chosen.append((bucket, before, inside))
       rest = rest.dropFirst(inside.count)
     }
-    return result
+    let own = contents(chosen.map(\.bucket), parts, low)
+    return zip(chosen, own).flatMap { chosen, own in
+      // Of one value.
+      if chosen.bucket < 2 << Int(bits) { return chosen.ranks.map { _ in low + Int64(chosen.bucket) } }
+      return values(at: chosen.ranks.map { $0 - chosen.before }, in: [own])
+    }
+  }
+
+  /// The values in each of some buckets.
+  private static func contents(_ buckets: [Int], _ parts: [[Int64]], _ low: Int64) -> [[Int64]] {
+    var places = [UInt8](repeating: 0, count: bucketCount)
+    for (place, bucket) in buckets.enumerated() { places[bucket] = UInt8(place + 1) }
+    var contents = [[Int64]](repeating: [], count: buckets.count)
+    places.withUnsafeBufferPointer { places in
+      for part in parts {
+        for value in part where places[bucket(value, low)] != 0 {
+          contents[Int(places[bucket(value, low)]) - 1].append(value)
+        }
+      }
+    }
+    return contents
   }
 }

@@ -130,7 +130,7 @@ extension FunnelRun {
     var users: [UInt32] = []
     for part in outcomes {
       part.forEach { unit, next in
-        guard group(part.values[unit]) else { return }
+        guard group(part.value(unit)) else { return }
         let has = part.has(step: cell.step, unit, times: next)
         let isListed = cell.droppedOff ? !has && part.has(step: previous, unit, times: next) : has
         if isListed { users.append(part.users[unit]) }

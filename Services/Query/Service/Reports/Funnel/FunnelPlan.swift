@@ -8,13 +8,16 @@ struct FunnelPlan: Sendable {
   static let never = Int64.min / 2
 
   let stepCount: Int
-  let windowMilliseconds: Int64
+  let clock: FunnelClock
   /// By code of an event: bit k for step k + 1.
   let stepMasks: [UInt32]
   /// By code of an event: its step, from 0; only where `isWanted` says that it has one. nil: some event does several steps.
   let singleSteps: [UInt8]?
   /// By code of an event: 1 where a scan must look at it.
   let isWanted: [UInt8]
+  /// The same events, where their rows may be kept for the next funnel.
+  let keptEvents: Set<UInt32>?
+  let hasBreakdown: Bool
   /// By the flags of a row: 1 where it counts.
   let counted: [UInt8]
   /// A scope counts what it leaves out by itself.
@@ -40,6 +43,8 @@ struct FunnelDay: Sendable {
   /// By row: the values that are held constant.
   let keys: [Int32]?
   let shares: ShareColumns?
+  /// The rows that a scan must look at, where they are kept.
+  let found: FoundRows?
 
   /// Bytes of memory, about.
   var byteCount: Int {

@@ -47,11 +47,17 @@ struct FunnelRun {
       "scan", "\(query.steps.count) steps over \(numbers.count) days, \(way)",
       rows: numbers.reduce(0) { $0 + source.rowCount($1) }
     ) {
-      if query.isPlain { return try scan(PlainFunnelState.self, numbers, days, plan([:])) }
+      let clock = clock(numbers)
+      if query.isPlain {
+        let plan = plan(clock, [:])
+        return clock.last <= UInt32.max
+          ? try scan(PlainFunnelState<UInt32>.self, numbers, days, plan)
+          : try scan(PlainFunnelState<UInt64>.self, numbers, days, plan)
+      }
       var backgrounds: [UInt32: Int64] = [:]
       while true {
         let (parts, tally) = try scan(
-          CollectedFunnelState.self, numbers, days, plan(backgrounds))
+          CollectedFunnelState.self, numbers, days, plan(clock, backgrounds))
         let missing = parts.reduce(into: Set<UInt32>()) { $0.formUnion($1.missing) }
         if missing.isEmpty { return (try outcomes(parts), tally) }
         // Rare: the first thing that a user does in the range is to come back from a background that began before it.
@@ -62,6 +68,15 @@ struct FunnelRun {
     }
   }
 
+  private func clock(_ days: ArraySlice<Int32>) -> FunnelClock {
+    guard let first = days.first, let last = days.last else {
+      return FunnelClock(0..<1, windowMilliseconds: query.windowMilliseconds)
+    }
+    return FunnelClock(
+      source.begin(of: first)..<source.begin(of: last + 1),
+      windowMilliseconds: query.windowMilliseconds)
+  }
+
   private func scan<State: FunnelState>(
     _: State.Type, _ numbers: ArraySlice<Int32>, _ days: ClosedRange<Int>, _ plan: FunnelPlan
   ) throws -> ([State.Part], EventTally) {
@@ -69,9 +84,9 @@ struct FunnelRun {
     let scan = FunnelScan<State>(
       plan: plan, source: source, days: numbers, userCount: snapshot.userCount, control: control)
     var tallied: Set<Int32> = []
-    let found = try scan.run { day in
+    let found = try scan.run { day, found in
       let isFirst = tallied.insert(day.day).inserted
-      return try prepare(day, days, isFirst, &tally)
+      return try prepare(day, found, days, isFirst, &tally)
     }
     if plan.countsFlags { tally.add(flagCounts: found.flagCounts, query.traffic) }
     return (found.parts, tally)
@@ -92,11 +107,13 @@ struct FunnelRun {
 
   // MARK: Plan
 
-  private func plan(_ backgrounds: [UInt32: Int64]) -> FunnelPlan {
+  private func plan(_ clock: FunnelClock, _ backgrounds: [UInt32: Int64]) -> FunnelPlan {
     let wanted = zip(matcher.masks, exclusions.masks).map { $0 | $1 == 0 ? UInt8(0) : 1 }
     return FunnelPlan(
-      stepCount: matcher.count, windowMilliseconds: query.windowMilliseconds ?? FunnelPlan.noWindow,
-      stepMasks: matcher.masks, singleSteps: FunnelPlan.singleSteps(matcher.masks), isWanted: wanted,
+      stepCount: matcher.count, clock: clock, stepMasks: matcher.masks,
+      singleSteps: FunnelPlan.singleSteps(matcher.masks), isWanted: wanted,
+      keptEvents: query.isPlain ? Set(wanted.indices.filter { wanted[$0] != 0 }.map { UInt32($0) }) : nil,
+      hasBreakdown: breakdown != nil,
       counted: query.traffic.countedByFlags.map { $0 ? 1 : 0 }, countsFlags: scope == nil,
       chains: chainPlan(backgrounds))
   }
@@ -113,9 +130,12 @@ struct FunnelRun {
 
   /// Decides what filters and fields say of a day's rows.
   ///
-  /// - Parameter isFirst: the day is read for the first time.
+  /// - Parameters:
+  ///   - found: the rows that do a step, where they are kept.
+  ///   - isFirst: the day is read for the first time.
   private func prepare(
-    _ day: DayColumns, _ days: ClosedRange<Int>, _ isFirst: Bool, _ tally: inout EventTally
+    _ day: DayColumns, _ found: FoundRows?, _ days: ClosedRange<Int>, _ isFirst: Bool,
+    _ tally: inout EventTally
   ) throws -> FunnelDay {
     let isInRange = days.contains(Int(day.day))
     let mask = scope?.mask(day)
@@ -133,6 +153,6 @@ struct FunnelRun {
       stepFilters: matcher.filters(day), exclusionFilters: exclusions.filters(day), scope: mask,
       labels: try breakdown?.labels(day),
       keys: query.holdConstant.isEmpty ? nil : try held.keys(day),
-      shares: query.isAcrossUsers ? ShareColumns(day, field: shareField) : nil)
+      shares: query.isAcrossUsers ? ShareColumns(day, field: shareField) : nil, found: found)
   }
 }

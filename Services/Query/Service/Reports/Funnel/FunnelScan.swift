@@ -39,10 +39,10 @@ struct FunnelScan<State: FunnelState> {
     return min(max(even, 1), Limits.funnelBlockUsersMax)
   }
 
-  /// - Parameter prepare: makes a day ready; called again where it is read again.
+  /// - Parameter prepare: makes a day ready, with the rows that are kept of it; called again where it is read again.
   /// - Returns: the parts, by users, and how many rows of the range had which flags.
   func run(
-    _ prepare: (DayColumns) throws -> FunnelDay
+    _ prepare: (DayColumns, FoundRows?) throws -> FunnelDay
   ) throws -> (parts: [State.Part], flagCounts: [Int]) {
     var parts: [State.Part] = []
     var counts = [Int](repeating: 0, count: 256)
@@ -67,7 +67,7 @@ struct FunnelScan<State: FunnelState> {
   ///
   /// - Returns: the blocks that were done; at least one.
   private func pass(
-    _ first: Int, _ end: Int, _ prepare: (DayColumns) throws -> FunnelDay
+    _ first: Int, _ end: Int, _ prepare: (DayColumns, FoundRows?) throws -> FunnelDay
   ) throws -> [Done] {
     var active = end - first
     var waiting: [State] = []
@@ -87,14 +87,14 @@ struct FunnelScan<State: FunnelState> {
 
   /// As many days as may be held at once, read on several threads, and the bytes charged for them.
   private func nextDays(
-    _ rest: inout ArraySlice<Int32>, _ prepare: (DayColumns) throws -> FunnelDay
+    _ rest: inout ArraySlice<Int32>, _ prepare: (DayColumns, FoundRows?) throws -> FunnelDay
   ) throws -> ([FunnelDay], Int) {
     let heldMax = min(Limits.funnelHeldDaysBytesMax, control.bytesMax / 2)
     var numbers: [Int32] = []
     var bytes = 0
     for number in rest {
       // What is cached is held anyway.
-      let own = source.isCached(number) ? 0 : source.rowCount(number) * DayColumns.bytesPerRow
+      let own = source.rowCount(number) * bytesPerRow(number)
       if !numbers.isEmpty, bytes + own > heldMax { break }
       // The first is held as by any report.
       if !numbers.isEmpty { bytes += own }
@@ -102,12 +102,21 @@ struct FunnelScan<State: FunnelState> {
     }
     try control.charge(bytes, for: "the days of the funnel")
     rest = rest.dropFirst(numbers.count)
-    let columns = try control.operation("read days", "\(numbers.count) days") { [source] in
+    let days = try control.operation("read days", "\(numbers.count) days") { [source, plan] in
       try Blocks.map(numbers.count, threads: Limits.threadsDefault) { [numbers] in
-        try source.load(numbers[$0])
+        let day = try source.load(numbers[$0])
+        let found = plan.keptEvents.flatMap { source.found($0, in: day, wanted: plan.isWanted) }
+        return (columns: day, found: found)
       }
     }
-    return (try columns.map(prepare), bytes)
+    return (try days.map { try prepare($0.columns, $0.found) }, bytes)
+  }
+
+  /// Of what is read of a day, and found in it.
+  private func bytesPerRow(_ day: Int32) -> Int {
+    let isFound = plan.keptEvents.map { source.knowsFound($0, day) } ?? true
+    return (source.isCached(day) ? 0 : DayColumns.bytesPerRow)
+      + (isFound ? 0 : FoundRows.bytesPerRow / Limits.foundRowsShare)
   }
 
   private func scan(

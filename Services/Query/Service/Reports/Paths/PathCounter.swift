@@ -2,7 +2,7 @@
 /// counted in a table that stays in a core's cache.
 struct PathBlock<Key: PathKey>: Sendable {
   static var partitions: Int { 1 << partitionBits }
-  private static var partitionBits: Int { 6 }
+  private static var partitionBits: Int { 8 }
 
   let firstUser: UInt32
   private(set) var keys: [Key] = []
@@ -184,7 +184,7 @@ struct PathCounter<Key: PathKey> {
       var table = PathTable<Key>(capacity: count)
       for block in blocks { block.add(partition, to: &table) }
       var top = TopPaths<Key>(limit: limit)
-      table.forEach { top.add($0) }
+      table.add(to: &top)
       return top
     }
     var top = TopPaths<Key>(limit: limit)
@@ -199,11 +199,7 @@ struct PathCounter<Key: PathKey> {
       var visits = [UInt32](repeating: 0, count: plan.layout.steps * nodeCount)
       visits.withUnsafeMutableBufferPointer { visits in
         for number in stride(from: thread, to: blocks.count, by: threads) {
-          for key in blocks[number].keys {
-            PathSteps(key, plan).forEach { step, node in
-              visits[step &* nodeCount &+ Int(node)] &+= 1
-            }
-          }
+          addVisits(blocks[number].keys, nodeCount, visits)
         }
       }
       return visits
@@ -211,6 +207,25 @@ struct PathCounter<Key: PathKey> {
     var total = parts[0]
     for part in parts.dropFirst() { for cell in part.indices { total[cell] += part[cell] } }
     return total
+  }
+
+  private func addVisits(
+    _ keys: [Key], _ nodeCount: Int, _ visits: UnsafeMutableBufferPointer<UInt32>
+  ) {
+    if plan.end != 0 {
+      for key in keys {
+        PathSteps(key, plan).forEach { step, node in visits[step &* nodeCount &+ Int(node)] &+= 1 }
+      }
+      return
+    }
+    // All steps, whether or not the path goes so far: where it ends cannot be predicted. Node 0 is never asked for.
+    let layout = plan.layout
+    for key in keys {
+      for step in 0..<layout.steps {
+        let node = Int(key.bits(layout.shift(step), layout.mask))
+        visits[step &* nodeCount &+ node] &+= 1
+      }
+    }
   }
 
   private func totals(_ groups: PathGroups) throws -> PathTotals {

@@ -135,9 +135,15 @@ struct PathTable<Key: PathKey> {
     }
   }
 
-  func forEach(_ body: (PathTotal<Key>) -> Void) {
-    for slot in slots where slot.opens != 0 {
-      body(PathTotal(key: slot.key, opens: slot.opens, users: slot.users))
+  /// Adds the paths that may be among the first to them.
+  func add(to top: inout TopPaths<Key>) {
+    slots.withUnsafeBufferPointer { slots in
+      // Nearly all have too few opens, as slots without a path have none: one test that can be predicted.
+      var least = top.leastOpens
+      for slot in slots where slot.opens >= least {
+        top.add(PathTotal(key: slot.key, opens: slot.opens, users: slot.users))
+        least = top.leastOpens
+      }
     }
   }
 }
@@ -158,6 +164,9 @@ struct PathTotal<Key: PathKey>: Sendable {
 struct TopPaths<Key: PathKey>: Sendable {
   private(set) var paths: [PathTotal<Key>] = []
   private let limit: Int
+
+  /// One with fewer is not among them.
+  var leastOpens: UInt32 { paths.count == limit ? paths[limit - 1].opens : 1 }
 
   init(limit: Int) { self.limit = limit }
 

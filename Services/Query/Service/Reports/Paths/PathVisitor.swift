@@ -11,6 +11,25 @@ struct PathRecords<Key: PathKey>: Sendable {
     keys += other.keys
     users += other.users
   }
+
+  /// Adds so many at most.
+  ///
+  /// - Parameter fill: writes them, the users from `firstUser` on, and says how many they were. It may write one more.
+  mutating func append(
+    _ count: Int, _ fill: (UnsafeMutablePointer<Key>, UnsafeMutablePointer<UInt32>) -> Int
+  ) {
+    let before = keys.count
+    keys += repeatElement(Key.empty, count: count + 1)
+    users += repeatElement(0, count: count + 1)
+    let added = keys.withUnsafeMutableBufferPointer { keys in
+      users.withUnsafeMutableBufferPointer { users in
+        guard let keys = keys.baseAddress, let users = users.baseAddress else { return 0 }
+        return fill(keys + before, users + before)
+      }
+    }
+    keys.removeLast(count + 1 - added)
+    users.removeLast(count + 1 - added)
+  }
 }
 
 struct PathSummary<Key: PathKey>: WalkSummary {
@@ -113,6 +132,7 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
 
   mutating func take(_ positions: Range<Int>, of opens: DayOpens) {
     guard let day else { return }
+    if plan.start == 0, plan.end == 0 { return takeFirst(positions, opens, day) }
     for position in positions {
       let user = day.columns.users[position]
       for number in opens.opens(ofUserAt: position)
@@ -124,6 +144,28 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
         }
         note(open, of: user)
       }
+    }
+  }
+
+  /// The same where paths are the first nodes of opens.
+  private mutating func takeFirst(_ positions: Range<Int>, _ opens: DayOpens, _ day: WalkedDay) {
+    let (test, firstUser) = (test, records.firstUser)
+    let nodes = PathNodeLook(
+      numbers: numbers.pointer, pages: pages, viewRow: opens.viewRow.pointer, layout: layout)
+    records.append(opens.opens(ofUsersAt: positions).count) { keys, users in
+      var count = 0
+      for position in positions {
+        let user = day.columns.users[position] &- firstUser
+        for number in opens.opens(ofUserAt: position) {
+          let views = opens.views(of: number..<number &+ 1)
+          if views.isEmpty { continue }
+          let key: Key = nodes.first(of: views)
+          keys[count] = key
+          users[count] = user
+          count &+= test.holds(Int(opens.firstRow.pointer[number]), day) && key != Key.empty ? 1 : 0
+        }
+      }
+      return count
     }
   }
 
@@ -164,5 +206,39 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
       key.put(found.bits(layout.shift(step), layout.mask), layout.shift(count - 1 - step))
     }
     return key
+  }
+}
+
+/// The nodes of page visits, for paths that are the first nodes of opens.
+private struct PathNodeLook {
+  let numbers: UnsafeMutablePointer<UInt32>
+  let pages: UnsafeBufferPointer<UInt32>
+  let viewRow: UnsafeMutablePointer<UInt32>
+  let layout: PathLayout
+
+  /// The path of an open's page visits, of which there must be some.
+  @inline(__always)
+  func first<Key: PathKey>(of views: Range<Int>) -> Key {
+    var path = (key: Key.empty, length: 0, last: UInt32(0))
+    // So many at least, as the last one counts once however often it comes: how many an open has cannot be predicted.
+    var view = views.lowerBound
+    for _ in 0..<layout.steps {
+      add(min(view, views.upperBound &- 1), &path)
+      view &+= 1
+    }
+    while view < views.upperBound, path.length < layout.steps {
+      add(view, &path)
+      view &+= 1
+    }
+    return path.key
+  }
+
+  @inline(__always)
+  private func add<Key: PathKey>(_ view: Int, _ path: inout (key: Key, length: Int, last: UInt32)) {
+    let node = numbers[Int(pages[Int(viewRow[view])])]
+    let isNext = (node == 0 ? 0 : 1) & (node == path.last ? 0 : 1)
+    path.key.put(node &* UInt32(truncatingIfNeeded: isNext), layout.shift(path.length))
+    path.length &+= isNext
+    path.last = node == 0 ? path.last : node
   }
 }

@@ -1,0 +1,212 @@
+/// What a plain funnel knows of each user of a block, a row of numbers each. Together, so that a user lies in one line of the
+/// processor's cache as a rule.
+struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
+  /// An event that did a step.
+  struct Hit: Sendable {
+    let time: Time
+    /// From the block's first on.
+    let user: UInt32
+    let steps: UInt32
+  }
+
+  /// Places in a row: the furthest step so far, from 1, 0: none; when it was reached; the time of the event that is looked at, later
+  /// how far the chain has been followed; then `latest` from step 1 on, and one more, so that a chain that is done has a place
+  /// behind it.
+  static var reached: Int { 0 }
+  static var end: Int { 1 }
+  static var now: Int { 2 }
+  static var followed: Int { now }
+  static var latest: Int { 3 }
+
+  static func width(_ plan: FunnelPlan) -> Int { latest &+ plan.stepCount &+ 1 }
+
+  let known: UnsafeMutablePointer<Time>
+  let width: Int
+  let stepCount: Time
+  let window: Time
+
+  init(_ known: UnsafeMutablePointer<Time>, _ plan: FunnelPlan) {
+    self.known = known
+    width = Self.width(plan)
+    stepCount = Time(plan.stepCount)
+    window = Time(plan.clock.window)
+  }
+
+  @inline(__always)
+  subscript(user: Int) -> UnsafeMutablePointer<Time> { known + user &* width }
+
+  // MARK: Rows
+
+  /// Returns whether the hit changes anything.
+  @inline(__always)
+  func take(_ user: Int, _ steps: UInt32, _ time: Time) -> Bool {
+    let own = self[user]
+    if own[Self.reached] == stepCount { return false }
+    var isChanged = false
+    var rest = steps
+    // Higher steps first: one event does one step of a chain.
+    while rest != 0 {
+      let step = 31 &- rest.leadingZeroBitCount
+      rest &= ~(1 &<< UInt32(truncatingIfNeeded: step))
+      if takeSingle(own, step, time) != 0 { isChanged = true }
+    }
+    return isChanged
+  }
+
+  /// The same of an event that does one step and counts, without a branch on what it does: that cannot be predicted. Nor is any value
+  /// chosen, which the compiler would make a branch of: every store is made.
+  ///
+  /// `latest` of the step takes that of the step before also where its window is over: what it held was no later, so its window is over
+  /// too, for all that is to come.
+  ///
+  /// - Returns: 1 where it changes anything.
+  @inline(__always)
+  func takeSingle(_ own: UnsafeMutablePointer<Time>, _ step: Int, _ time: Time) -> Int {
+    let before = own + (Self.now &+ step)
+    own[Self.now] = time
+    let start = before[0]
+    let old = before[1]
+    before[1] = start
+    let furthest = own[Self.reached]
+    let isInTime = time &- start <= window ? 1 : 0
+    let isFurther = isInTime & (Time(truncatingIfNeeded: step) == furthest ? 1 : 0)
+    own[Self.reached] = furthest &+ Time(truncatingIfNeeded: isFurther)
+    own[Self.now &- isFurther] = time
+    return isInTime & (old != start ? 1 : 0) & (furthest != stepCount ? 1 : 0)
+  }
+
+  // MARK: Chains
+
+  /// Follows the first chain that reaches furthest of each user: its times take the place of `latest`. Without a branch, as above: what
+  /// is stored behind the chain so far is overwritten by its next step.
+  ///
+  /// - Parameter note: called for each hit with its user, its number, and 1 where the user's chain has begun before.
+  @inline(__always)
+  func chain(
+    _ userCount: Int, _ hits: UnsafeBufferPointer<Hit>,
+    _ note: (_ user: Int, _ hit: Int, _ isBegun: Int) -> Void
+  ) {
+    for user in 0..<userCount { self[user][Self.followed] = 0 }
+    for index in 0..<hits.count {
+      let hit = hits[index]
+      let own = self[Int(hit.user)]
+      let done = own[Self.followed]
+      let isInTime = own[Self.end] &- hit.time <= window ? 1 : 0
+      let isBegun = done != 0 ? 1 : 0
+      let isNext =
+        Int(truncatingIfNeeded: hit.steps &>> UInt32(truncatingIfNeeded: done))
+        & (done < own[Self.reached] ? 1 : 0) & (isInTime | isBegun)
+      own[Self.latest &+ Int(truncatingIfNeeded: done)] = hit.time
+      own[Self.followed] = done &+ Time(truncatingIfNeeded: isNext)
+      note(Int(hit.user), index, isBegun)
+    }
+  }
+
+  /// - Parameter values: by user: the number of the breakdown's value; empty without a breakdown.
+  func outcomes(_ users: Range<UInt32>, _ values: [Int32], _ clock: FunnelClock) -> FunnelOutcomes {
+    var isWhole = true
+    let reached = [UInt8](unsafeUninitializedCapacity: users.count) { reached, filled in
+      filled = users.count
+      for user in 0..<users.count {
+        let own = self[user]
+        reached[user] = UInt8(truncatingIfNeeded: own[Self.reached])
+        isWhole = isWhole && own[Self.reached] == own[Self.followed]
+      }
+    }
+    precondition(isWhole, "a chain ends before the step that it reaches")
+    return FunnelOutcomes(
+      first: users.lowerBound, reached: reached, values: values,
+      stepsMax: Int(truncatingIfNeeded: stepCount),
+      time: { clock.origin &+ Int64(truncatingIfNeeded: self[$0][Self.latest &+ $1]) })
+  }
+}
+
+/// Takes found rows of a day.
+struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
+  let rows: FunnelRow<Time>
+  /// With room for all rows and one more.
+  let hits: UnsafeMutablePointer<FunnelRow<Time>.Hit>
+  /// By hit; nil without a breakdown.
+  let values: UnsafeMutablePointer<Int32>?
+  /// The first user of the block.
+  let base: UInt32
+
+  /// - Returns: the number of hits, with those before.
+  func take(
+    _ found: FoundRows.Pointers, _ day: FunnelDay, _ plan: FunnelPlan, from before: Int
+  ) -> Int {
+    let offset: Time = plan.clock.number(day.day.beginMilliseconds)
+    let isSimple = day.stepFilters.isEmpty && day.scope == nil && day.isInRange
+    guard isSimple, let steps = plan.singleSteps else {
+      return takeAny(found, offset, day, plan, before)
+    }
+    // As a rule all traffic of a day counts: the flags need not be read then.
+    if day.isAllCounted { return takeSingles(found, offset, steps, day, before) { _ in true } }
+    return day.day.flags.withUnsafeBufferPointer { flags in
+      plan.counted.withUnsafeBufferPointer { counted in
+        takeSingles(found, offset, steps, day, before) { counted[Int(flags[$0])] != 0 }
+      }
+    }
+  }
+
+  /// Rows whose events do one step each.
+  ///
+  /// - Parameter isCounted: whether a row's traffic counts; nearly all does.
+  @inline(__always)
+  private func takeSingles(
+    _ found: FoundRows.Pointers, _ offset: Time, _ stepOf: [UInt8], _ day: FunnelDay, _ before: Int,
+    isCounted: (Int) -> Bool
+  ) -> Int {
+    guard let values, let labels = day.labels else {
+      return takeSingles(found, offset, stepOf, before, isCounted: isCounted) { _, _ in }
+    }
+    return labels.withLook(day.day) { look in
+      takeSingles(found, offset, stepOf, before, isCounted: isCounted) { values[$0] = look[$1] }
+    }
+  }
+
+  /// - Parameter note: called with the number of a hit and its row, before it is known whether it changes anything.
+  @inline(__always)
+  private func takeSingles(
+    _ found: FoundRows.Pointers, _ offset: Time, _ stepOf: [UInt8], _ before: Int,
+    isCounted: (Int) -> Bool, _ note: (_ hit: Int, _ row: Int) -> Void
+  ) -> Int {
+    stepOf.withUnsafeBufferPointer { stepOf in
+      var count = before
+      for index in 0..<found.count {
+        if !isCounted(Int(found.rows[index])) { continue }
+        let user = found.users[index] &- base
+        let step = Int(stepOf[Int(found.events[index])])
+        let time = offset &+ Time(truncatingIfNeeded: found.times[index])
+        let isChange = rows.takeSingle(rows[Int(user)], step, time)
+        hits[count] = FunnelRow.Hit(
+          time: time, user: user, steps: 1 &<< UInt32(truncatingIfNeeded: step))
+        note(count, Int(found.rows[index]))
+        count &+= isChange
+      }
+      return count
+    }
+  }
+
+  /// Any rows.
+  private func takeAny(
+    _ found: FoundRows.Pointers, _ offset: Time, _ day: FunnelDay, _ plan: FunnelPlan, _ before: Int
+  ) -> Int {
+    var count = before
+    for index in 0..<found.count {
+      let row = Int(found.rows[index])
+      let steps = day.steps(plan.stepMasks[Int(found.events[index])], row)
+      if steps == 0 || plan.counted[Int(day.day.flags[row])] == 0 { continue }
+      let user = found.users[index] &- base
+      let time = offset &+ Time(truncatingIfNeeded: found.times[index])
+      guard rows.take(Int(user), steps, time) else { continue }
+      hits[count] = FunnelRow.Hit(time: time, user: user, steps: steps)
+      if let values {
+        values[count] =
+          steps & 1 == 0 ? 0 : day.labels?.number(row, context: day.day.context[row]) ?? 0
+      }
+      count &+= 1
+    }
+    return count
+  }
+}
