@@ -16,7 +16,7 @@ class LoneKiller(Killer):
         self.kills = 0
 
     def cycle(self, number, delay_max=0.25):
-        time.sleep(self.random.uniform(0, delay_max))
+        self.wait(number, delay_max)
         self.kills_in_flight += self.journal.in_flight > 0
         self.process.kill()
         self.kills += 1

@@ -9,6 +9,9 @@ from footfall_tests.suite import SERVICES, connect
 
 DELAY_SECONDS_MAX = 1.5
 DOWN_SECONDS_MAX = 0.3
+AIM_SECONDS_MAX = 0.1
+# So that some hit the way in, some the commit, some the answer.
+AIMED_DELAY_SECONDS_MAX = 0.001
 SERVING_SECONDS_MAX = 30
 
 
@@ -25,8 +28,18 @@ class Killer:
         self.kills = {name: 0 for name in SERVICES}
         self.all_kills = self.early_kills = self.kills_in_flight = self.ingest_kills = 0
 
+    def wait(self, number, delay_max):
+        """A while, and then three times of four until a batch is on its way: a fast ingest rests between most of them."""
+        time.sleep(self.random.uniform(0, delay_max))
+        if number % 4 == 3:
+            return
+        end = time.monotonic() + AIM_SECONDS_MAX
+        while self.journal.in_flight == 0 and time.monotonic() < end:
+            time.sleep(0)
+        time.sleep(self.random.uniform(0, AIMED_DELAY_SECONDS_MAX))
+
     def cycle(self, number):
-        time.sleep(self.random.uniform(0, DELAY_SECONDS_MAX))
+        self.wait(number, DELAY_SECONDS_MAX)
         self.check_running()
         everything = self.random.random() < 0.1
         names = list(SERVICES) if everything else [SERVICES[number % len(SERVICES)]]
