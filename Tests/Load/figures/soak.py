@@ -94,39 +94,48 @@ def sample(pid, loads):
 
 
 def calls_of(loads):
-    """What the loads did; raises where an answer was wrong."""
-    total = 0
+    """What each of the loads did; raises where an answer was wrong."""
+    calls = {}
     for (path, *_), one in zip(LOADS, loads):
         out, err = one.communicate()
         check(one.returncode == 0, f"{path}: status {one.returncode}: {err.strip()}")
         values = dict(line.split() for line in out.splitlines())
-        print_checksum(f"rpc_soak{path.replace('/', '_').replace('.', '_')}", values["calls"])
-        total += int(values["calls"])
-    return total
+        calls[path] = int(values["calls"])
+    return calls
+
+
+def load(process, seconds):
+    """All kinds of calls at once: how many of which path, and of the callers, and samples of memory and descriptors."""
+    stop = threading.Event()
+    callers = [kind(process.port, stop) for kind in (PastDeadline, Cancelling, Churning)]
+    for one in callers:
+        one.start()
+    loads = start_loads(process.port, seconds)
+    try:
+        samples = sample(process.child.pid, loads)
+    finally:
+        stop.set()
+        for one in callers:
+            one.join()
+    for one in callers:
+        check(one.failure is None, f"{type(one).__name__}: {one.failure!r}")
+    return calls_of(loads), sum(one.calls for one in callers), samples
 
 
 def run(world, short):
     seconds = world.seconds or (5 if short else 600)
     process = Servers(world.folder).start("EchoServer")
-    pid, stop = process.child.pid, threading.Event()
     try:
+        # What is opened with the first call of a kind, a timer for instance, stays open.
+        load(process, 1)
         churn(process.port, 10)
-        before = descriptors(pid)
-        callers = [kind(process.port, stop) for kind in (PastDeadline, Cancelling, Churning)]
-        for one in callers:
-            one.start()
-        loads = start_loads(process.port, seconds)
-        try:
-            samples = sample(pid, loads)
-        finally:
-            stop.set()
-            for one in callers:
-                one.join()
-        for one in callers:
-            check(one.failure is None, f"{type(one).__name__}: {one.failure!r}")
-        figure("rpc_soak_calls", calls_of(loads) + sum(one.calls for one in callers), "calls")
+        before = descriptors(process.child.pid)
+        calls, others, samples = load(process, seconds)
+        for path, count in calls.items():
+            print_checksum(f"rpc_soak{path.replace('/', '_').replace('.', '_')}", count)
+        figure("rpc_soak_calls", sum(calls.values()) + others, "calls")
         report(samples)
-        wait_descriptors(pid, most=before)
+        wait_descriptors(process.child.pid, most=before)
     finally:
         process.kill()
 
