@@ -60,6 +60,10 @@ import Testing
       #expect(try read(UInt32.self, ColumnPacker.packChanging(narrow)) == narrow, where_)
       let ends = Self.ends(wide.count, &random)
       #expect(try read(UInt32.self, ColumnPacker.packRuns(narrow, ends: ends), ends) == narrow, where_)
+      let runs = try ColumnPacker.packRuns(narrow, ends: ends).withUnsafeBytes {
+        try ContextRuns(packed: $0, most: 10_000, ends: ends)
+      }
+      #expect(runs.rowContexts == narrow && ends.allSatisfy(runs.ends.contains), where_)
       let ascending = ColumnPacker.packAscending(narrow, ends: ends)
       #expect(try read(UInt32.self, ascending, ends) == narrow, where_)
       let stepping = ColumnPacker.packStepping(wide, ends: ends)

@@ -21,6 +21,46 @@ import Testing
     }
   }
 
+  /// Counted by runs of rows where the whole day counts, and by the rows of the other days.
+  @Test(arguments: 0..<200) func `what users and contexts decide agrees with the reference`(
+    _ seed: Int
+  ) throws {
+    var random = SeededRandom(seed: UInt64(seed) + 57_000_000)
+    let data = RandomData(&random, isOfReleases: !random.oneIn(4))
+    let harness = try EngineHarness(try data.definition)
+    try data.apply(to: harness, &random)
+    for _ in 0..<5 {
+      let query = queryOfContexts(data, &random)
+      do {
+        try Check(query, data, harness, "seed \(seed)").all(&random)
+      } catch let error as QueryError {
+        Issue.record("seed \(seed) \(query): \(error)")
+      }
+    }
+  }
+
+  private func queryOfContexts(
+    _ data: RandomData, _ random: inout SeededRandom
+  ) -> EventAnalysisQuery {
+    let begin = Int(data.origin / 86_400_000) - 1 + random.below(4)
+    let events = random.oneIn(3) ? [] : (0...random.below(2)).map { _ in random.pick(RandomData.names) }
+    let own = random.oneIn(3) ? RandomFilters.tree(&random, isOfContext: true) : nil
+    let metrics = [EventAnalysisQuery.Metric.total, .users, .perUser].shuffled(using: &random)
+    var query = EventAnalysisQuery(
+      appID: "shop", days: begin...begin + random.below(12),
+      granularity: random.pick([.day, .day, .week, .month, .all]),
+      series: metrics.prefix(1 + random.below(3)).map { .init(EventChoice(events, filter: own), $0) })
+    if random.below(2) == 0 { query.filter = RandomFilters.tree(&random, isOfContext: true) }
+    let fields = ["platform", "province", "age", "source_key", "channel"].filter { data.has($0) }
+    if random.below(3) > 0 {
+      query.groupBy = Array(fields.shuffled(using: &random).prefix(1 + random.below(3)))
+      query.groupLimit = 1 + random.below(6)
+    }
+    if random.oneIn(3) { query.compareDays = begin + 2...begin + 2 + random.below(5) }
+    query.traffic = TrafficChoice(channel: 1, includesExcludedScenes: !random.oneIn(4))
+    return query
+  }
+
   private func randomQuery(
     _ data: RandomData, _ random: inout SeededRandom
   ) -> EventAnalysisQuery {

@@ -25,8 +25,11 @@ struct RandomData {
   /// What the app says of its scenes in the end: it holds for all events, whenever they came.
   let sources: AppSources
   private let excludedScene: Int32
+  private let isOfReleases: Bool
 
-  init(_ random: inout SeededRandom) {
+  /// - Parameter isOfReleases: no event is of another release channel.
+  init(_ random: inout SeededRandom, isOfReleases: Bool = false) {
+    self.isOfReleases = isOfReleases
     zone = random.pick(Self.zones)
     rules = ReferenceRules(
       mergeUnder: random.pick([0, 30_000, 120_000]),
@@ -108,7 +111,7 @@ struct RandomData {
   private func fill(_ event: inout ReferenceEvent, _ random: inout SeededRandom) {
     if !random.oneIn(6) { event.page = random.pick(["pages/a", "pages/b", "pages/c/d", "pages/e"]) }
     event.isPassive = random.oneIn(12)
-    if random.oneIn(15) { event.channel = random.pick(["trial", "develop"]) }
+    if !isOfReleases, random.oneIn(15) { event.channel = random.pick(["trial", "develop"]) }
     if random.oneIn(3) { event.scene = random.pick([1001, 1011, excludedScene]) }
     event.isExcludedScene = sources.scenes.isExcluded(Int(event.scene))
     if event.name == "$page_leave", random.below(2) == 0 {

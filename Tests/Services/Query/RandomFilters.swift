@@ -3,12 +3,24 @@ import TestKit
 
 /// A random filter, and what it means for one event, said another way than the engine says it.
 enum RandomFilters {
-  static func tree(_ random: inout SeededRandom, depth: Int = 0) -> FilterTree {
-    switch random.below(depth > 2 ? 1 : 5) {
-    case 1: .and((0...random.below(3)).map { _ in tree(&random, depth: depth + 1) })
-    case 2: .or((0...random.below(3)).map { _ in tree(&random, depth: depth + 1) })
-    case 3: .not(tree(&random, depth: depth + 1))
-    default: .condition(condition(&random))
+  /// - Parameter isOfContext: only the context is asked for.
+  static func tree(
+    _ random: inout SeededRandom, depth: Int = 0, isOfContext: Bool = false
+  ) -> FilterTree {
+    func part() -> FilterTree { tree(&random, depth: depth + 1, isOfContext: isOfContext) }
+    return switch random.below(depth > 2 ? 1 : 5) {
+    case 1: .and((0...random.below(3)).map { _ in part() })
+    case 2: .or((0...random.below(3)).map { _ in part() })
+    case 3: .not(part())
+    default: .condition(isOfContext ? ofContext(&random) : condition(&random))
+    }
+  }
+
+  private static func ofContext(_ random: inout SeededRandom) -> FilterCondition {
+    switch random.below(3) {
+    case 0: number(random.pick(["age", "scene"]), [.integer(17), .integer(30), .integer(1011)], &random)
+    case 1: FilterCondition(random.pick(["platform", "province"]), random.pick([.exists, .notExists]))
+    default: text(random.pick(["platform", "province"]), &random)
     }
   }
 

@@ -82,6 +82,33 @@ extension ColumnCodec {
     }
   }
 
+  /// The runs themselves.
+  ///
+  /// - Parameters:
+  ///   - block: not compressed.
+  ///   - ends: where the groups end that it was packed by.
+  /// - Returns: nil where the column is written in another way.
+  static func decodeGroupedRuns(
+    _ block: UnsafeRawBufferPointer, most: Int, ends: [UInt32]
+  ) throws(FormatError) -> ContextRuns? {
+    guard block.first == Tag.groupedRuns else { return nil }
+    var reader = ByteReader(UnsafeRawBufferPointer(rebasing: block[1...]))
+    let count = Int(try reader.uint32())
+    let heads = try decode(UInt32.self, reader.block(), most: most)
+    let lengths = try decode(UInt32.self, reader.block(), most: most)
+    guard count <= most, heads.count == lengths.count, areEnds(ends, of: count), fits(lengths, into: ends),
+      reader.isAtEnd
+    else { throw FormatError("a column's runs do not fit its groups") }
+    var row: UInt32 = 0
+    var group = 0
+    let runEnds = lengths.map { length in
+      row = length == 0 ? ends[group] : row + length
+      group += length == 0 ? 1 : 0
+      return row
+    }
+    return ContextRuns(ends: runEnds, contexts: heads)
+  }
+
   /// Whether the runs are those of all rows.
   private static func fits(_ lengths: [UInt32], into ends: [UInt32]) -> Bool {
     var row = 0

@@ -285,7 +285,7 @@ package enum ColumnCodec {
   static func lookUp<T: BitwiseCopyable>(
     _ numbers: [UInt32], in table: [T]
   ) throws(FormatError) -> [T] {
-    guard Int(numbers.max() ?? 0) < max(table.count, 1), numbers.isEmpty || !table.isEmpty else {
+    guard Int(numbers.highest) < max(table.count, 1), numbers.isEmpty || !table.isEmpty else {
       throw FormatError("a column's numbers do not fit its values")
     }
     return [T](unsafeUninitializedCapacity: numbers.count) { target, filled in

@@ -11,10 +11,21 @@ struct ContextTable: Sendable {
     case wide([UInt32], highest: UInt32)
 
     init(_ words: [UInt32]) {
-      let highest = words.max() ?? 0
+      let highest = words.highest
       self =
         highest <= UInt16.max
-        ? .narrow(words.map { UInt16($0) }, highest: UInt16(highest)) : .wide(words, highest: highest)
+        ? .narrow(Self.narrow(words), highest: UInt16(highest)) : .wide(words, highest: highest)
+    }
+
+    private static func narrow(_ words: [UInt32]) -> [UInt16] {
+      [UInt16](unsafeUninitializedCapacity: words.count) { target, filled in
+        filled = words.count
+        words.withUnsafeBufferPointer { words in
+          for index in 0..<words.count {
+            target.initializeElement(at: index, to: UInt16(truncatingIfNeeded: words[index]))
+          }
+        }
+      }
     }
 
     var isEmpty: Bool { count == 0 }
@@ -111,7 +122,7 @@ struct ContextTable: Sendable {
 
   mutating func set(_ position: Int, _ column: [UInt32]) {
     precondition(column.isEmpty || column.count == count)
-    columns[position] = Words(column.contains { $0 != 0 } ? column : [])
+    columns[position] = Words(column.highest > 0 ? column : [])
   }
 
   /// Adds contexts behind these. All columns must have been read.

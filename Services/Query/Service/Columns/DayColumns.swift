@@ -17,6 +17,8 @@ struct DayColumns: Sendable {
   var page: [UInt32] = []
   /// Number of the row's context in `contexts`.
   var context: [UInt32] = []
+  /// The same, run by run.
+  var contextRuns = ContextRuns()
   var flags: [UInt8] = []
   /// By which the flags say whether a scene counts; nil: as it was when the rows were received.
   var exclusion: SceneExclusion?
@@ -25,7 +27,7 @@ struct DayColumns: Sendable {
   var fields: [UInt32: FieldColumn] = [:]
   /// Of each row, where it is a part of a day that lists them: looked up faster than where each user's rows end.
   var rowUsers: [UInt32] = []
-  /// Which of the rows' columns were read; users, times and flags always are.
+  /// Which of the rows' columns were read; users and flags always are.
   var has: RowColumns = .all
 
   init(day: Int32, beginMilliseconds: Int64) {
@@ -33,7 +35,7 @@ struct DayColumns: Sendable {
     self.beginMilliseconds = beginMilliseconds
   }
 
-  var count: Int { time.count }
+  var count: Int { flags.count }
 
   /// Rows of the user at a position of `users`.
   func rows(ofUserAt position: Int) -> Range<Int> {
@@ -60,9 +62,9 @@ struct DayColumns: Sendable {
   /// Bytes of memory, about.
   var byteCount: Int {
     let fieldBytes = fields.values.reduce(0) { $0 + $1.rows.count * 12 }
-    let codes = event.count + page.count + context.count
-    return users.count * 8 + rowUsers.count * 4 + count * 5 + codes * 4 + sequence.count * 8
-      + contexts.byteCount + fieldBytes
+    let numbers = time.count + event.count + page.count + context.count
+    return users.count * 8 + rowUsers.count * 4 + count + numbers * 4 + sequence.count * 8
+      + contextRuns.byteCount + contexts.byteCount + fieldBytes
   }
 }
 
@@ -74,7 +76,11 @@ struct RowColumns: OptionSet, Sendable {
   static let page = RowColumns(rawValue: 2)
   /// Also needed for whatever is said of contexts.
   static let context = RowColumns(rawValue: 4)
-  static let all: RowColumns = [.event, .page, .context]
+  static let time = RowColumns(rawValue: 8)
+  /// Instead of the context of each row.
+  static let contextRuns = RowColumns(rawValue: 16)
+  /// What a day has as it is written.
+  static let all: RowColumns = [.event, .page, .context, .time]
 }
 
 /// One field of the events of a day: only the rows that have it.
@@ -94,5 +100,16 @@ extension Array {
       if holds(self[middle]) { high = middle } else { low = middle + 1 }
     }
     return low
+  }
+}
+
+extension [UInt32] {
+  /// 0 where there are none. Several are compared at a time.
+  var highest: UInt32 {
+    withUnsafeBufferPointer { numbers in
+      var highest: UInt32 = 0
+      for number in numbers { highest = Swift.max(highest, number) }
+      return highest
+    }
   }
 }

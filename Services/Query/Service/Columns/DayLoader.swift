@@ -16,6 +16,8 @@ struct DayNeeds: Sendable {
   func wants(_ field: UInt32) -> Bool { allFields || fields.contains(field) }
   func wants(context position: Int) -> Bool { contexts?.contains(position) ?? true }
 
+  var wantsContexts: Bool { rows.contains(.context) || rows.contains(.contextRuns) }
+
   /// To know anew whether rows' scenes count.
   mutating func addScene() {
     rows.insert(.context)
@@ -44,11 +46,13 @@ enum DayLoader {
   static func holds(_ day: DayColumns, _ needs: DayNeeds, of segment: Segment) -> Bool {
     day.has.isSuperset(of: needs.rows)
       && (!needs.sequence || day.sequence.count == segment.rows)
-      && (!needs.rows.contains(.context)
-        || (0..<ContextColumns.count).allSatisfy {
-          !needs.wants(context: $0) || day.contexts.holds($0)
-        })
+      && (!needs.wantsContexts || holdsContexts(day, needs))
       && segment.fields.allSatisfy { !needs.wants($0) || day.fields[$0] != nil }
+  }
+
+  /// Whether it holds the columns of contexts that are asked for.
+  static func holdsContexts(_ day: DayColumns, _ needs: DayNeeds) -> Bool {
+    (0..<ContextColumns.count).allSatisfy { !needs.wants(context: $0) || day.contexts.holds($0) }
   }
 
   private struct Reader {
@@ -68,19 +72,17 @@ enum DayLoader {
 
     func fail(_ what: String) -> FormatError { source.fail(what) }
 
-    /// Users, times and flags.
+    /// Users and flags.
     func base() throws -> DayColumns {
       var day = DayColumns(day: segment.day, beginMilliseconds: segment.beginMilliseconds)
       day.users = try column(.users, UInt32.self)
       day.userEnds = Self.ends(try column(.userCounts, UInt32.self))
-      day.time = try column(.time, UInt32.self, ends: day.userEnds)
       day.flags = try column(.flags, UInt8.self)
       day.exclusion = segment.exclusion
       day.has = []
-      guard day.time.count == segment.rows, day.flags.count == segment.rows,
-        day.users.count == day.userEnds.count, Int(day.userEnds.last ?? 0) == segment.rows,
+      guard day.flags.count == segment.rows, day.users.count == day.userEnds.count, Int(day.userEnds.last ?? 0) == segment.rows,
         Self.isAscending(day.users), Self.isAscending(day.userEnds)
-      else { throw fail("its users, times and flags do not fit together") }
+      else { throw fail("its users and flags do not fit together") }
       day.contexts = ContextTable(count: segment.contexts, isRead: false)
       return day
     }
@@ -105,19 +107,36 @@ enum DayLoader {
 
     func addRows(_ needs: DayNeeds, to day: inout DayColumns) throws {
       let missing = needs.rows.subtracting(day.has)
+      if missing.contains(.time) { day.time = try rows(.time, of: day) }
       if missing.contains(.event) { day.event = try rows(.event, of: day) }
       if missing.contains(.page) { day.page = try rows(.page, of: day) }
-      if missing.contains(.context) {
-        day.context = try rows(.rowContext, of: day)
-        guard Int(day.context.max() ?? 0) < max(day.contexts.count, 1) else {
-          throw fail("it has rows of contexts that it does not have")
-        }
-      }
+      if missing.contains(.context) { day.context = try contexts(of: day) }
+      if missing.contains(.contextRuns) { day.contextRuns = try contextRuns(of: day) }
       day.has.formUnion(missing)
       if needs.sequence, day.sequence.isEmpty {
         day.sequence = try column(.sequence, UInt64.self, ends: day.userEnds)
         guard day.sequence.count == segment.rows else { throw fail("its sequence numbers do not fit it") }
       }
+    }
+
+    private func check(_ contexts: [UInt32], areOf day: DayColumns) throws {
+      guard Int(contexts.highest) < max(day.contexts.count, 1) else {
+        throw fail("it has rows of contexts that it does not have")
+      }
+    }
+
+    private func contexts(of day: DayColumns) throws -> [UInt32] {
+      if day.has.contains(.contextRuns) { return day.contextRuns.rowContexts }
+      let contexts = try rows(.rowContext, of: day)
+      try check(contexts, areOf: day)
+      return contexts
+    }
+
+    private func contextRuns(of day: DayColumns) throws -> ContextRuns {
+      if day.has.contains(.context) { return ContextRuns(day.context, userEnds: day.userEnds) }
+      let runs = try source.contextRuns(ends: day.userEnds)
+      try check(runs.contexts, areOf: day)
+      return runs
     }
 
     private func rows(_ which: SegmentColumn, of day: DayColumns) throws -> [UInt32] {
@@ -129,7 +148,7 @@ enum DayLoader {
     }
 
     func addContexts(_ needs: DayNeeds, to day: inout DayColumns) throws {
-      guard needs.rows.contains(.context) else { return }
+      guard needs.wantsContexts else { return }
       if segment.version == 1 {
         // All columns are one: read once.
         if day.contexts.holds(0) { return }

@@ -23,7 +23,7 @@ struct FieldRows {
 
   /// How many rows each event has, by its code.
   static func counts(_ events: [UInt32]) -> [Int] {
-    var counts = [Int](repeating: 0, count: Int(events.max() ?? 0) + 1)
+    var counts = [Int](repeating: 0, count: Int(events.highest) + 1)
     for event in events { counts[Int(event)] += 1 }
     return counts
   }
@@ -71,7 +71,7 @@ struct FieldRows {
   /// - Returns: nil where there are not so many.
   func rows(among events: [UInt32], count: Int) -> [UInt32]? {
     guard count <= events.count else { return nil }
-    var isWanted = [UInt8](repeating: 0, count: Int(events.max() ?? 0) + 1)
+    var isWanted = [UInt8](repeating: 0, count: Int(events.highest) + 1)
     for event in self.events where Int(event) < isWanted.count { isWanted[Int(event)] = 1 }
     let rows = bits.isEmpty ? all(isWanted, events, count) : some(isWanted, events, count)
     return rows.count == count ? rows : nil
@@ -79,14 +79,18 @@ struct FieldRows {
 
   private func all(_ isWanted: [UInt8], _ events: [UInt32], _ count: Int) -> [UInt32] {
     [UInt32](unsafeUninitializedCapacity: count + 1) { target, filled in
-      var next = 0
-      // Which event comes next cannot be predicted: every row is written, and kept where it is wanted.
-      for row in 0..<events.count {
-        target.initializeElement(at: next, to: UInt32(truncatingIfNeeded: row))
-        next &+= Int(isWanted[Int(events[row])])
-        if next > count { break }
+      isWanted.withUnsafeBufferPointer { isWanted in
+        events.withUnsafeBufferPointer { events in
+          var next = 0
+          // Which event comes next cannot be predicted: every row is written, and kept where it is wanted.
+          for row in 0..<events.count {
+            target[min(next, count)] = UInt32(truncatingIfNeeded: row)
+            next &+= Int(isWanted[Int(events[row])])
+          }
+          // More than there is room for: not so many.
+          filled = next == count ? count : 0
+        }
       }
-      filled = next
     }
   }
 

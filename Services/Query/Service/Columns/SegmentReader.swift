@@ -31,6 +31,13 @@ final class SegmentReader {
     }
   }
 
+  /// The contexts of the rows, run by run.
+  ///
+  /// - Parameter ends: of the rows' users.
+  func contextRuns(ends: [UInt32]) throws -> ContextRuns {
+    try withBytes(of: .rowContext) { try ContextRuns(packed: $0, most: segment.rows, ends: ends) }
+  }
+
   /// Users of a class of traffic: those of the day, where they are all.
   func activeUsers(_ traffic: Int) throws -> [UInt32] {
     let listed = try withBytes(of: .active(traffic)) { bytes -> [UInt32]? in

@@ -167,7 +167,7 @@ final class Breakdown {
   }
 
   private func codes(_ column: [UInt32]) -> [Int32] {
-    var known = [Int32](repeating: -1, count: Int(column.max() ?? 0) + 1)
+    var known = [Int32](repeating: -1, count: Int(column.highest) + 1)
     return column.map { code in
       if known[Int(code)] < 0 {
         known[Int(code)] = number(

@@ -6,6 +6,12 @@ struct ColumnNeeds {
 
   mutating func add(rows: RowColumns) { self.rows.formUnion(rows) }
 
+  /// Asks for runs of contexts in the place of those of each row.
+  mutating func takeRuns() {
+    rows.remove(.context)
+    rows.insert(.contextRuns)
+  }
+
   mutating func add(fields: Set<UInt32>) { self.fields.formUnion(fields) }
 
   mutating func add(_ source: FieldSource) {

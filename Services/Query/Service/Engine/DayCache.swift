@@ -35,12 +35,14 @@ final class DayCache: Sendable {
     case rows(Int64, Set<UInt32>)
     case part(Int64, Set<UInt32>)
     case found(Int64, Set<UInt32>)
+    /// Without events: of all.
+    case runs(Int64, Set<UInt32>?)
 
     /// nil: of several.
     var segment: Int64? {
       switch self {
       case .sealed(let id), .facts(let id), .opens(let id), .rows(let id, _),
-        .part(let id, _), .found(let id, _): id
+        .part(let id, _), .found(let id, _), .runs(let id, _): id
       case .mixed: nil
       }
     }
@@ -56,6 +58,7 @@ final class DayCache: Sendable {
     case rows([UInt32], users: [UInt32])
     /// nil: too many.
     case found(FoundRows?)
+    case runs(EventRuns)
   }
 
   private struct Entry {
@@ -68,6 +71,8 @@ final class DayCache: Sendable {
     var entries: [Key: Entry] = [:]
     var bytes = 0
     var clock: UInt64 = 0
+    /// Segments that were read for a part of them and are not kept themselves.
+    var readForParts: Set<Int64> = []
 
     mutating func use(_ key: Key) -> Content? {
       clock += 1
@@ -112,10 +117,13 @@ final class DayCache: Sendable {
 
   /// A sealed day with all that is asked for.
   ///
-  /// - Parameter read: reads what is asked for, beside what is known already.
+  /// - Parameters:
+  ///   - isForPart: a part of it will be kept (`part`, `runs`): the day itself is kept only where this is not the first time. Memory
+  ///     that is filled and not kept costs far less than new memory.
+  ///   - read: reads what is asked for, beside what is known already.
   /// - Returns: the day, and whether nothing had to be read.
   func sealed(
-    _ segment: Segment, _ needs: DayNeeds, _ exclusion: SceneExclusion,
+    _ segment: Segment, _ needs: DayNeeds, _ exclusion: SceneExclusion, isForPart: Bool = false,
     read: (DayNeeds, DayColumns?) throws -> DayColumns
   ) throws -> (DayColumns, isKnown: Bool) {
     if let known = known(segment), known.exclusion == exclusion,
@@ -133,11 +141,17 @@ final class DayCache: Sendable {
       if made != exclusion { needs.addScene() }
       var day = try read(needs, known)
       if day.exclusion != exclusion { day.apply(exclusion) }
-      state.withLock {
-        $0.insert(.sealed(segment.id), .sealed(day), day.byteCount, bytesMax)
+      state.withLock { state in
+        if isForPart, known == nil, state.readForParts.insert(segment.id).inserted { return }
+        state.insert(.sealed(segment.id), .sealed(day), day.byteCount, bytesMax)
       }
       return (day, false)
     }
+  }
+
+  /// Keeps a day that was read for a part of it.
+  func keep(_ day: DayColumns, of segment: Segment) {
+    state.withLock { $0.insert(.sealed(segment.id), .sealed(day), day.byteCount, bytesMax) }
   }
 
   func holds(_ segment: Segment) -> Bool { known(segment) != nil }
@@ -250,18 +264,33 @@ final class DayCache: Sendable {
   ///   - make: nil where the rows are many of the day's: such are not kept.
   /// - Returns: nil: they are many.
   func part(
-    _ segment: Segment, _ events: Set<UInt32>, holds: (DayColumns) -> Bool, make: () -> DayColumns?
-  ) -> DayColumns? {
+    _ segment: Segment, _ events: Set<UInt32>, holds: (DayColumns) -> Bool,
+    make: () throws -> DayColumns?
+  ) rethrows -> DayColumns? {
     let key = Key.part(segment.id, events)
     if case .part(let known)? = state.withLock({ $0.use(key) }) {
       guard let known else { return nil }
       if holds(known) { return known }
     }
-    let part = make()
-    // What the day's contexts take is counted with the day: the part shares them.
-    let bytes = part.map { $0.byteCount - $0.contexts.byteCount + 256 } ?? 64
-    state.withLock { $0.insert(key, .part(part), bytes, bytesMax) }
+    let part = try make()
+    state.withLock { $0.insert(key, .part(part), (part?.byteCount ?? 0) + 256, bytesMax) }
     return part
+  }
+
+  /// Runs of rows with some events.
+  ///
+  /// - Parameters:
+  ///   - events: nil: every event.
+  ///   - holds: whether those that are known have all that is asked for.
+  func runs(
+    _ segment: Segment, _ events: Set<UInt32>?, holds: (DayColumns) -> Bool,
+    make: () throws -> EventRuns
+  ) rethrows -> EventRuns {
+    let key = Key.runs(segment.id, events)
+    if case .runs(let known)? = state.withLock({ $0.use(key) }), holds(known.day) { return known }
+    let runs = try make()
+    state.withLock { $0.insert(key, .runs(runs), runs.byteCount + 256, bytesMax) }
+    return runs
   }
 
   /// The rows of some events with what a walk asks of them.
@@ -283,6 +312,7 @@ final class DayCache: Sendable {
   func remove(_ segmentID: Int64) {
     state.withLock { state in
       for key in state.entries.keys where key.segment == segmentID { state.remove(key) }
+      state.readForParts.remove(segmentID)
     }
   }
 

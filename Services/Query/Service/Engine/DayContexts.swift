@@ -9,7 +9,7 @@ extension DayColumns {
     var day = DayColumns(day: day, beginMilliseconds: beginMilliseconds)
     day.takeContexts(of: self)
     day.context = .numbers(below: contextCount)
-    day.time = Array(repeating: 0, count: contextCount)
+    day.flags = Array(repeating: 0, count: contextCount)
     return day
   }
 }

@@ -98,7 +98,7 @@ struct DaySource: Sendable {
     return facts
   }
 
-  /// Users, times and flags of a sealed day.
+  /// Users and flags of a sealed day.
   private func events(_ day: Int32) throws -> DayColumns {
     let (columns, isKnown) = try sealed(day, Self.factNeeds)
     note(columns, isKnown)
@@ -108,23 +108,42 @@ struct DaySource: Sendable {
   /// Of a sealed day only the rows of some events, where they are few: what is asked of them then lies close together. Kept between
   /// queries.
   ///
-  /// - Parameter day: as it was loaded.
   /// - Returns: nil: they are many, or the day has rows that are not sealed.
-  func part(_ day: DayColumns, of events: Set<UInt32>) -> DayColumns? {
-    guard let segment = sealedSegment(day.day) else { return nil }
-    return engine.cache.part(
+  func part(_ number: Int32, of events: Set<UInt32>) throws -> DayColumns? {
+    guard let segment = sealedSegment(number) else { return nil }
+    try control.check()
+    return try engine.cache.part(
       segment, events,
-      holds: { $0.exclusion == day.exclusion && DayLoader.holds($0, needs, of: segment) }
+      holds: { $0.exclusion == snapshot.exclusion && DayLoader.holds($0, needs, of: segment) }
     ) {
-      let rows = EventRows(day, events: events).rows
-      guard rows.count <= day.count / Limits.rareEventShare else { return nil }
+      let day = try loadForPart(segment)
+      let rows = day.rows(of: events)
+      guard rows.count <= day.count / Limits.rareEventShare else {
+        engine.cache.keep(day, of: segment)
+        return nil
+      }
       return day.part(rows, fields: Set(day.fields.keys))
     }
   }
 
+  /// A sealed day of which a part will be kept, with runs of contexts in the place of those of each row.
+  func loadForPart(_ segment: Segment) throws -> DayColumns {
+    var needs = needs
+    if needs.rows.remove(.context) != nil { needs.rows.insert(.contextRuns) }
+    let (columns, isKnown) = try engine.cache.sealed(
+      segment, needs, snapshot.exclusion, isForPart: true, read: { try read(segment, $0, known: $1) })
+    note(columns, isKnown)
+    return columns
+  }
+
+  /// Whether what is kept of a day has the columns of contexts that are asked for.
+  func holdsContexts(_ day: DayColumns) -> Bool { DayLoader.holdsContexts(day, needs) }
+
   /// How many rows of a sealed day have which flags; nil: the day has rows that are not sealed. Reads no events where it is stored.
   func sealedFlagCounts(_ day: Int32) throws -> [Int]? {
-    sealedSegment(day) == nil ? nil : try facts(day).flagCounts
+    guard let segment = sealedSegment(day) else { return nil }
+    let isStored = segment.exclusion == snapshot.exclusion && !segment.flagCounts.isEmpty
+    return isStored ? segment.flagCounts : try facts(day).flagCounts
   }
 
   /// Where the opens of a day begin and end; nil: the day has rows that are not sealed, or none. Kept between queries.
@@ -145,7 +164,8 @@ struct DaySource: Sendable {
 
   private func note(_ day: DayColumns, _ isKnown: Bool) {
     guard let profile = control.profile else { return }
-    var names = ["users", "time", "flags"]
+    var names = ["users", "flags"]
+    if day.has.contains(.time) { names.append("time") }
     if day.has.contains(.event) { names.append("event") }
     if day.has.contains(.page) { names.append("page") }
     if day.has.contains(.context) { names.append("context") }

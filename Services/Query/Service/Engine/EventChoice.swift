@@ -100,9 +100,19 @@ final class EventSelector: @unchecked Sendable {
     }
   }
 
-  /// Of a day only the rows of the named events, where they are few; nil: the day itself is to be looked at.
-  func part(_ day: DayColumns, _ source: DaySource) -> DayColumns? {
-    named == nil ? nil : source.part(day, of: codes)
+  /// Of a day only the rows of the named events, where they are few; nil: the whole day is to be looked at.
+  func part(_ day: Int32, _ source: DaySource) throws -> DayColumns? {
+    named == nil ? nil : try source.part(day, of: codes)
+  }
+
+  /// The runs of a day that have the events, where all traffic of the day counts; nil: its rows must be looked at.
+  func runs(_ day: Int32, _ source: DaySource) throws -> EventRuns? {
+    guard let flagCounts = try source.sealedFlagCounts(day), isAllCounted(flagCounts) else { return nil }
+    return try source.runs(of: named == nil ? nil : codes, named: named, day)
+  }
+
+  private func isAllCounted(_ flagCounts: [Int]) -> Bool {
+    flagCounts.indices.allSatisfy { flagCounts[$0] == 0 || counted[$0] != 0 }
   }
 
   /// The rows of a day that match, ascending.
@@ -134,11 +144,9 @@ final class EventSelector: @unchecked Sendable {
   private func candidates(
     _ day: DayColumns, _ source: DaySource, isPart: Bool
   ) throws -> (rows: [UInt32], looked: Int) {
-    let flagCounts = try source.sealedFlagCounts(day.day)
     // As a rule all traffic of a day counts: nothing need be looked at then.
-    let isAllCounted =
-      flagCounts.map { counts in counts.indices.allSatisfy { counts[$0] == 0 || counted[$0] != 0 } } ?? false
-    guard drivers.isEmpty else { return driven(day, isAllCounted) }
+    let isAllCounted = try source.sealedFlagCounts(day.day).map(isAllCounted) ?? false
+    guard drivers.isEmpty else { return driven(day, isAllCounted, isPart: isPart) }
     if isPart {
       let all: [UInt32] = .numbers(below: day.count)
       return (isAllCounted ? all : counting(all, day), all.count)
@@ -219,9 +227,11 @@ final class EventSelector: @unchecked Sendable {
   }
 
   /// The same, looking only at rows that have one of the fields: few as a rule.
-  private func driven(_ day: DayColumns, _ isAllCounted: Bool) -> (rows: [UInt32], looked: Int) {
+  private func driven(
+    _ day: DayColumns, _ isAllCounted: Bool, isPart: Bool
+  ) -> (rows: [UInt32], looked: Int) {
     var rows = drivenRows(day)
-    if let named {
+    if let named, !isPart {
       rows = day.event.withUnsafeBufferPointer { events in
         named.withUnsafeBufferPointer { named in
           Self.compact(rows) { named[Int(events[Int($0)])] }
@@ -291,7 +301,7 @@ final class EventSelector: @unchecked Sendable {
 
 extension FilterTree {
   /// Whether the context alone decides it.
-  fileprivate func isOfContext(_ snapshot: AppSnapshot) throws(QueryError) -> Bool {
+  func isOfContext(_ snapshot: AppSnapshot) throws(QueryError) -> Bool {
     switch self {
     case .and(let parts), .or(let parts):
       for part in parts where try !part.isOfContext(snapshot) { return false }
@@ -318,8 +328,12 @@ extension DayColumns {
     var part = DayColumns(day: day, beginMilliseconds: beginMilliseconds)
     part.takeContexts(of: self)
     part.exclusion = exclusion
-    part.time = rows.map { time[Int($0)] }
-    part.has = has
+    part.has = has.subtracting(.contextRuns)
+    if has.contains(.contextRuns), !has.contains(.context) {
+      part.context = contextRuns.contexts(of: rows)
+      part.has.insert(.context)
+    }
+    if has.contains(.time) { part.time = rows.map { time[Int($0)] } }
     if has.contains(.event) { part.event = rows.map { event[Int($0)] } }
     if has.contains(.page) { part.page = rows.map { page[Int($0)] } }
     if has.contains(.context) { part.context = rows.map { context[Int($0)] } }
@@ -362,18 +376,32 @@ extension FieldColumn {
   /// lists leads; in the other the place is searched where it is far longer.
   @inline(__always)
   func forEach(in wanted: [UInt32], _ body: (Int, UInt64) -> Void) {
-    var index = 0
-    for place in rows.indices {
-      let row = rows[place]
-      index = Self.advance(wanted, from: index, to: row)
-      if index == wanted.count { return }
-      if wanted[index] == row { body(index, values[place]) }
+    rows.withUnsafeBufferPointer { rows in
+      values.withUnsafeBufferPointer { values in
+        wanted.withUnsafeBufferPointer { wanted in
+          var index = 0
+          for place in 0..<rows.count {
+            let row = rows[place]
+            if index < wanted.count, wanted[index] < row {
+              index = Self.advance(wanted, from: index, to: row)
+            }
+            if index == wanted.count { return }
+            if wanted[index] == row {
+              body(index, values[place])
+              index += 1
+            }
+          }
+        }
+      }
     }
   }
 
   /// The first position from `index` on whose row is not below another: by doubling steps, then halving.
-  private static func advance(_ rows: [UInt32], from index: Int, to row: UInt32) -> Int {
-    if index == rows.count || rows[index] >= row { return index }
+  ///
+  /// - Precondition: `rows[index]` is below it.
+  private static func advance(
+    _ rows: UnsafeBufferPointer<UInt32>, from index: Int, to row: UInt32
+  ) -> Int {
     var low = index
     var step = 1
     while low + step < rows.count, rows[low + step] < row {

@@ -25,7 +25,7 @@ struct EventHistory: Sendable {
     var times = UserTimes()
     if let keptFromMilliseconds { times.take(from: known, before: keptFromMilliseconds) }
     for segment in segments {
-      var needs = DayNeeds(rows: [], contexts: [])
+      var needs = DayNeeds(rows: .time, contexts: [])
       if segment.exclusion != exclusion { needs.addScene() }
       var day = try DayLoader.load(segment, needs, from: connection)
       day.apply(exclusion)

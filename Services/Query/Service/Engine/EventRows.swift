@@ -9,11 +9,7 @@ struct EventRows: Sendable {
   /// Cost: one pass over the events without a branch, one over the users.
   init(_ day: DayColumns, events: Set<UInt32>) {
     self.day = day
-    var wanted = [UInt8](repeating: 0, count: Int(day.event.max() ?? 0) + 1)
-    for event in events where Int(event) < wanted.count { wanted[Int(event)] = 1 }
-    var found = [UInt32](repeating: 0, count: day.count)
-    let count = day.withPointers { $0.rows(0..<day.count, wanted: wanted, into: &found) }
-    let rows = Array(found[..<count])
+    let rows = day.rows(of: events)
     self.rows = rows
     users = [UInt32](unsafeUninitializedCapacity: rows.count) { target, filled in
       filled = rows.count
@@ -44,6 +40,17 @@ struct EventRows: Sendable {
     return rows.map { row in
       while next < column.rows.count, column.rows[next] < row { next += 1 }
       return next < column.rows.count && column.rows[next] == row ? column.values[next] : nil
+    }
+  }
+}
+
+extension DayColumns {
+  /// The rows of some events, ascending. Cost: a look at each row.
+  func rows(of events: Set<UInt32>) -> [UInt32] {
+    var wanted = [UInt8](repeating: 0, count: Int(event.highest) + 1)
+    for event in events where Int(event) < wanted.count { wanted[Int(event)] = 1 }
+    return [UInt32](unsafeUninitializedCapacity: count + 1) { found, filled in
+      filled = withPointers { $0.rows(0..<count, wanted: wanted, into: found) }
     }
   }
 }

@@ -18,7 +18,11 @@ struct FieldCell: Sendable, Equatable {
   var sample = NumberSample()
   var distinct: Set<BreakdownKey> = []
 
-  var sum: Double { Double(integers) + doubles }
+  var sum: Double {
+    // The general conversion takes far longer.
+    let word = Int64(truncatingIfNeeded: integers)
+    return (Int128(word) == integers ? Double(word) : Double(integers)) + doubles
+  }
 
   var byteCount: Int { sample.byteCount + distinct.count * 32 }
 
@@ -37,6 +41,14 @@ struct FieldCell: Sendable, Equatable {
     }
   }
 
+  fileprivate mutating func add(_ totals: IntegerTotals) {
+    if totals.count == 0 { return }
+    count += totals.count
+    integers += totals.sum
+    min = Swift.min(min, Double(totals.min))
+    max = Swift.max(max, Double(totals.max))
+  }
+
   private mutating func add(_ value: Double, _ needs: FieldNeeds) {
     count += 1
     min = Swift.min(min, value)
@@ -52,6 +64,27 @@ struct FieldCell: Sendable, Equatable {
     max = Swift.max(max, other.max)
     sample.merge(other.sample)
     if distinct.isEmpty { distinct = other.distinct } else { distinct.formUnion(other.distinct) }
+  }
+}
+
+/// Integers added up exactly in few instructions. Of 2^32 of them at most.
+private struct IntegerTotals {
+  var count: UInt64 = 0
+  /// Of the lower halves of all, and of the upper ones.
+  private var low: UInt64 = 0
+  private var high: Int64 = 0
+  var min = Int64.max
+  var max = Int64.min
+
+  var sum: Int128 { Int128(high) << 32 + Int128(low) }
+
+  @inline(__always)
+  mutating func add(_ value: Int64) {
+    count &+= 1
+    low &+= UInt64(UInt32(truncatingIfNeeded: value))
+    high &+= value &>> 32
+    min = Swift.min(min, value)
+    max = Swift.max(max, value)
   }
 }
 
@@ -97,6 +130,50 @@ struct FieldValues: Sendable {
         }
       }
     }
+  }
+
+  /// Adds the values of rows up in their cells.
+  ///
+  /// - Parameter places: the cell of each row; below 0: none.
+  func addUp(
+    _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ needs: FieldNeeds, into cells: inout [FieldCell]
+  ) {
+    cells.withUnsafeMutableBufferPointer { cells in
+      if case .fields(let codes) = source, needs.isEmpty {
+        for (code, kind) in codes {
+          guard let column = day.fields[code] else { continue }
+          if kind == .integer {
+            Self.addUp(column, rows, places, into: cells)
+          } else {
+            column.forEach(in: rows) { index, bits in
+              let place = Int(places[index])
+              if place >= 0 { cells[place].add(kind, bits, needs) }
+            }
+          }
+        }
+        return
+      }
+      forEach(rows, day) { index, kind, bits in
+        let place = Int(places[index])
+        if place >= 0 { cells[place].add(kind, bits, needs) }
+      }
+    }
+  }
+
+  private static func addUp(
+    _ integers: FieldColumn, _ rows: [UInt32], _ places: [Int32],
+    into cells: UnsafeMutableBufferPointer<FieldCell>
+  ) {
+    var totals = [IntegerTotals](repeating: IntegerTotals(), count: cells.count)
+    totals.withUnsafeMutableBufferPointer { totals in
+      places.withUnsafeBufferPointer { places in
+        integers.forEach(in: rows) { index, bits in
+          let place = Int(places[index])
+          if place >= 0 { totals[place].add(Int64(bitPattern: bits)) }
+        }
+      }
+    }
+    for (place, one) in totals.enumerated() { cells[place].add(one) }
   }
 
   private func codes(

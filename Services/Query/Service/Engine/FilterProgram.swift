@@ -210,7 +210,7 @@ private final class ConditionProgram {
 
   /// Makes the memo know all these codes. Code 0 is a missing value.
   private func decide(_ kind: DictionaryKind, _ codes: [UInt32]) {
-    let highest = Int(codes.max() ?? 0)
+    let highest = Int(codes.highest)
     codes.withUnsafeBufferPointer { codes in
       decide(kind, highest: highest, codes.count) { Int(codes[$0]) }
     }

@@ -1,4 +1,4 @@
-/// What a question reads of a day beside users, times and flags: less is read faster, and more days stay in memory.
+/// What a question reads of a day beside users and flags: less is read faster, and more days stay in memory.
 struct RowReads: Sendable {
   var columns: RowColumns = []
   /// Positions of columns of contexts.

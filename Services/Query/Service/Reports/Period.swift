@@ -13,6 +13,9 @@ package enum Granularity: Sendable, CaseIterable {
     }
   }
 
+  /// Whether a day has several periods.
+  var isWithinDay: Bool { self == .minute || self == .hour }
+
   /// - Parameter field: how the question calls the range.
   func check(_ days: ClosedRange<Int>, field: String) throws(QueryError) {
     guard days.count <= daysMax else {

@@ -156,6 +156,8 @@ private struct EventAnalysisRun {
   let source: DaySource
   let plan: EventPlan
   let groups: GroupNumbers?
+  /// Whether users and contexts alone decide what is counted where.
+  private let isOfRuns: Bool
 
   init(_ query: EventAnalysisQuery, engine: QueryEngine, control: QueryControl) throws {
     self.query = query
@@ -166,8 +168,10 @@ private struct EventAnalysisRun {
     snapshot = try engine.snapshot(query.appID)
     plan = try EventPlan(query, in: snapshot)
     groups = try Self.groups(query.groupBy, in: snapshot)
-    var needs = try plan.needs(snapshot)
+    var needs = try plan.needs(query.granularity, snapshot)
     for field in groups?.fields ?? [] { needs.add(field.source) }
+    isOfRuns = try needs.rows.contains(.context) && plan.isOfRuns(query, groups, snapshot)
+    if isOfRuns { needs.takeRuns() }
     source = try DaySource(snapshot, engine: engine, needs: needs, control: control)
   }
 
@@ -237,7 +241,7 @@ private struct EventAnalysisRun {
   private func scan(_ periods: [Period], _ slots: EventSlots) throws -> EventScan.Result {
     try EventScan(
       source: source, periods: periods, measures: plan.measures, filters: plan.filters,
-      groups: groups, slots: slots, traffic: query.traffic, control: control
+      groups: groups, slots: slots, traffic: query.traffic, isOfRuns: isOfRuns, control: control
     ).run()
   }
 
@@ -258,7 +262,7 @@ private struct EventAnalysisRun {
     measured.fields = []
     let result = try EventScan(
       source: source, periods: asked, measures: [measured], filters: plan.filters, groups: groups,
-      slots: choice?.slots ?? Self.one, traffic: query.traffic, control: control
+      slots: choice?.slots ?? Self.one, traffic: query.traffic, isOfRuns: isOfRuns, control: control
     ).run()
     let users = slot < result.users[0].count ? result.users[0][slot].users : []
     let isComplete = whole[0].milliseconds.upperBound <= snapshot.position.receivedMilliseconds

@@ -92,14 +92,32 @@ struct EventPlan {
   }
 
   /// What a scan must read.
-  func needs(_ snapshot: AppSnapshot) throws(QueryError) -> ColumnNeeds {
+  func needs(
+    _ granularity: Granularity, _ snapshot: AppSnapshot
+  ) throws(QueryError) -> ColumnNeeds {
     var needs = ColumnNeeds()
     for measure in measures {
       try needs.add(measure.choice, in: snapshot)
       for field in measure.fields { needs.add(field.values.source) }
     }
     for filter in filters { try needs.add(filter.tree, in: snapshot) }
+    if granularity.isWithinDay { needs.add(rows: .time) }
     return needs
+  }
+
+  /// Whether users and contexts alone decide which events are counted where, and nothing is asked of the events themselves.
+  func isOfRuns(
+    _ query: EventAnalysisQuery, _ groups: GroupNumbers?, _ snapshot: AppSnapshot
+  ) throws(QueryError) -> Bool {
+    guard measures.count == 1, !query.granularity.isWithinDay,
+      groups?.fields.allSatisfy(\.source.isOfContext) ?? true
+    else { return false }
+    let measure = measures[0]
+    guard measure.drivers.isEmpty, measure.required == nil, measure.fields.isEmpty else { return false }
+    for tree in filters.map(\.tree) + [measure.choice.filter].compactMap({ $0 }) {
+      guard try tree.isOfContext(snapshot) else { return false }
+    }
+    return true
   }
 
   // MARK: Rules

@@ -50,6 +50,8 @@ struct EventScan {
   let groups: GroupNumbers?
   let slots: EventSlots
   let traffic: TrafficChoice
+  /// Whether users and contexts alone decide what is counted where (`EventPlan.isOfRuns`).
+  var isOfRuns = false
   let control: QueryControl
 
   /// Whether every event is asked for, and nothing of it but that it happened.

@@ -60,9 +60,9 @@ final class EventWorker: @unchecked Sendable {
     var periodUsers: [[UserSet]] = scan.measures.map { _ in [] }
     for number in stretch.days {
       if try countFacts(number, stretch, &part, &periodUsers[0]) { continue }
-      let whole = try scan.source.load(number)
-      let rare = selectors.count == 1 ? selectors[0].part(whole, scan.source) : nil
-      let day = rare ?? whole
+      if try countRuns(number, stretch, &part, &periodUsers[0]) { continue }
+      let rare = try rare(number)
+      let day = try rare ?? scan.source.load(number).withRowContexts
       let cells = CellOfTime(
         day, end: scan.source.begin(of: number + 1), Array(scan.periods[stretch.periods]))
       let selections = try selectors.map {
@@ -71,7 +71,7 @@ final class EventWorker: @unchecked Sendable {
       part.tally.merge(tally(selections, day))
       for (index, selection) in selections.enumerated() {
         try count(
-          selection.rows, day, cells, index, stretch, &part, &periodUsers[index])
+          selection.rows, day, nil, cells, index, stretch, &part, &periodUsers[index])
       }
       try scan.groups?.check()
       try charge(periodUsers)
@@ -124,6 +124,29 @@ final class EventWorker: @unchecked Sendable {
 
   // MARK: One day
 
+  private func rare(_ number: Int32) throws -> DayColumns? {
+    scan.isOfRuns || selectors.count > 1 ? nil : try selectors[0].part(number, scan.source)
+  }
+
+  /// Runs of a whole day instead of its rows, where nothing but users and contexts is asked of them.
+  private func countRuns(
+    _ number: Int32, _ stretch: EventScan.Stretch, _ part: inout Part,
+    _ periodUsers: inout [UserSet]
+  ) throws -> Bool {
+    guard scan.isOfRuns, stretch.periods.count == 1,
+      scan.periods[stretch.periods.lowerBound].holds(number, of: scan.source),
+      let runs = try selectors[0].runs(number, scan.source)
+    else { return false }
+    let rows = try selectors[0].select(runs.day, scan.source, isPart: true).rows
+    let events = rows.reduce(0) { $0 &+ Int(runs.counts[Int($1)]) }
+    part.tally.read += UInt64(events)
+    if events < runs.total { part.tally.excluded[.filter, default: 0] += UInt64(runs.total - events) }
+    try count(rows, runs.day, runs.counts, .wholeDay, 0, stretch, &part, &periodUsers)
+    try scan.groups?.check()
+    try charge([periodUsers])
+    return true
+  }
+
   /// Every event of a whole day: what is known of the day says it, unless some event that counts is passive.
   private func countFacts(
     _ number: Int32, _ stretch: EventScan.Stretch, _ part: inout Part,
@@ -154,12 +177,13 @@ final class EventWorker: @unchecked Sendable {
     return true
   }
 
+  /// - Parameter weights: events of each row; nil: one.
   private func count(
-    _ rows: [UInt32], _ day: DayColumns, _ cells: CellOfTime, _ index: Int,
+    _ rows: [UInt32], _ day: DayColumns, _ weights: [UInt32]?, _ cells: CellOfTime, _ index: Int,
     _ stretch: EventScan.Stretch, _ part: inout Part, _ periodUsers: inout [UserSet]
   ) throws {
     if rows.isEmpty { return }
-    var places = slots(rows, day, index)
+    var places = slots(rows, day, weights, index)
     let slotCount = slotCount
     part.slotCount = max(part.slotCount, slotCount)
     let width = stretch.periods.count
@@ -167,17 +191,16 @@ final class EventWorker: @unchecked Sendable {
     part.measures[index].grow(slotCount * width)
     let isOneDay = stretch.days.count == 1
     if scan.measures[index].countsUsers {
-      countWithUsers(rows, places, day, index, width, &part.measures[index], isOneDay, &periodUsers)
+      countWithUsers(
+        rows, places, day, weights, index, width, &part.measures[index], isOneDay, &periodUsers)
+    } else if let weights {
+      part.measures[index].addEvents(rows, places, weights)
     } else {
       part.measures[index].addEvents(places)
     }
     for (field, measured) in scan.measures[index].fields.enumerated() {
-      part.measures[index].fields[field].withUnsafeMutableBufferPointer { fieldCells in
-        measured.values.forEach(rows, day) { position, kind, bits in
-          let place = Int(places[position])
-          if place >= 0 { fieldCells[place].add(kind, bits, measured.needs) }
-        }
-      }
+      measured.values.addUp(
+        rows, places, day, measured.needs, into: &part.measures[index].fields[field])
     }
   }
 
@@ -188,7 +211,9 @@ final class EventWorker: @unchecked Sendable {
   }
 
   /// The slot of each row, -1 where it has none; notes each group's events.
-  private func slots(_ rows: [UInt32], _ day: DayColumns, _ index: Int) -> [Int32] {
+  private func slots(
+    _ rows: [UInt32], _ day: DayColumns, _ weights: [UInt32]?, _ index: Int
+  ) -> [Int32] {
     guard let groups else { return Array(repeating: 0, count: rows.count) }
     var numbers = groups.read(rows, day)
     if let byGroup = scan.slots.byGroup {
@@ -203,15 +228,15 @@ final class EventWorker: @unchecked Sendable {
     else { return numbers }
     eventsByGroup[index].grow(Int(highest) + 1)
     for place in numbers.indices where numbers[place] >= scan.slots.count {
-      eventsByGroup[index][Int(numbers[place])] += 1
+      eventsByGroup[index][Int(numbers[place])] += weights.map { UInt64($0[Int(rows[place])]) } ?? 1
       numbers[place] = scan.slots.rest
     }
     return numbers
   }
 
   private func countWithUsers(
-    _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ index: Int, _ width: Int,
-    _ counts: inout Counts, _ isOneDay: Bool, _ periodUsers: inout [UserSet]
+    _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ weights: [UInt32]?, _ index: Int,
+    _ width: Int, _ counts: inout Counts, _ isOneDay: Bool, _ periodUsers: inout [UserSet]
   ) {
     let slotCount = counts.events.count / width
     grow(&allUsers[index], slotCount)
@@ -222,7 +247,7 @@ final class EventWorker: @unchecked Sendable {
     last.removeAll(keepingCapacity: true)
     last += repeatElement(0, count: counts.events.count)
     met.makeRoom(rows.count)
-    counts.count(rows, places, day, &last, &met)
+    counts.count(rows, places, day, weights, &last, &met)
     lastUser[index] = last
     met.forEachSlot(slotCount, width: width) { slot, users in
       allUsers[index][slot].insert(users)
@@ -306,14 +331,20 @@ extension EventWorker.Counts {
 
   /// Counts each row in its place, and each user of the day once in a place.
   fileprivate mutating func count(
-    _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ last: inout [UInt32],
-    _ met: inout MetUsers
+    _ rows: [UInt32], _ places: [Int32], _ day: DayColumns, _ weights: [UInt32]?,
+    _ last: inout [UInt32], _ met: inout MetUsers
   ) {
-    if day.rowUsers.isEmpty {
+    if let weights {
+      weights.withUnsafeBufferPointer { weights in
+        day.rowUsers.withUnsafeBufferPointer { users in
+          count(rows, places, &last, &met, { UInt64(weights[Int($0)]) }, { users[Int($0)] })
+        }
+      }
+    } else if day.rowUsers.isEmpty {
       day.withPointers { day in
         var position = 0
         var end = day.userEnds[0]
-        count(rows, places, &last, &met) { row in
+        count(rows, places, &last, &met, { _ in 1 }) { row in
           while end <= row {
             position &+= 1
             end = day.userEnds[position]
@@ -323,16 +354,18 @@ extension EventWorker.Counts {
       }
     } else {
       day.rowUsers.withUnsafeBufferPointer { users in
-        count(rows, places, &last, &met) { users[Int($0)] }
+        count(rows, places, &last, &met, { _ in 1 }, { users[Int($0)] })
       }
     }
   }
 
-  /// - Parameter user: of a row; no user has the code 0. Asked for rows in their order.
+  /// - Parameters:
+  ///   - weight: events of a row.
+  ///   - user: of a row; no user has the code 0. Asked for rows in their order.
   @inline(__always)
   private mutating func count(
     _ rows: [UInt32], _ places: [Int32], _ last: inout [UInt32], _ met: inout MetUsers,
-    _ user: (UInt32) -> UInt32
+    _ weight: (UInt32) -> UInt64, _ user: (UInt32) -> UInt32
   ) {
     met.count = rows.withUnsafeBufferPointer { rows in
       places.withUnsafeBufferPointer { places in
@@ -347,7 +380,7 @@ extension EventWorker.Counts {
                   if place < 0 { continue }
                   let isNew = last[place] == user ? 0 : 1
                   last[place] = user
-                  events[place] &+= 1
+                  events[place] &+= weight(rows[index])
                   users[place] &+= UInt32(isNew)
                   // Without a branch: overwritten by the next one unless it is new.
                   metPlaces[count] = UInt32(truncatingIfNeeded: place)
@@ -360,6 +393,12 @@ extension EventWorker.Counts {
           }
         }
       }
+    }
+  }
+
+  fileprivate mutating func addEvents(_ rows: [UInt32], _ places: [Int32], _ weights: [UInt32]) {
+    for (row, place) in zip(rows, places) where place >= 0 {
+      events[Int(place)] &+= UInt64(weights[Int(row)])
     }
   }
 
@@ -383,6 +422,10 @@ struct CellOfTime {
   let isWholeDay: Bool
   /// By minute of the day, counted in elapsed time: the period, -1 outside of all.
   private var byMinute: [Int32] = []
+
+  static let wholeDay = CellOfTime()
+
+  private init() { isWholeDay = true }
 
   init(_ day: DayColumns, end: Int64, _ periods: [Period]) {
     isWholeDay =

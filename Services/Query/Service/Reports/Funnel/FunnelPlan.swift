@@ -99,7 +99,7 @@ struct StepMatcher {
   init(_ steps: [FunnelQuery.Step], in snapshot: AppSnapshot) throws(QueryError) {
     var filters: [(step: UInt32, program: FilterProgram)] = []
     var masks = EventCodes.table(in: snapshot)
-    var reads = RowReads(columns: .event)
+    var reads = RowReads(columns: [.event, .time])
     for (index, step) in steps.enumerated() {
       let asked = "steps[\(index)]"
       try EventCodes.check(step.events, asked: "\(asked).events")

@@ -132,7 +132,7 @@ private struct PagesRun {
     self.query = query
     scope = try ReportScope(
       query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
-      columns: [.event, .page])
+      columns: [.event, .page, .time])
     pageCodes = scope.snapshot.pageCount
   }
 

@@ -76,7 +76,7 @@ struct PerformanceScan {
     let duration = Self.codes(Self.durationField, .number, snapshot)
     hasKind = !Self.codes(Self.kindField, .text, snapshot).isEmpty
     var needs = ColumnNeeds()
-    needs.add(rows: .event)
+    needs.add(rows: query.granularity.isWithinDay ? [.event, .time] : .event)
     for field in [Self.metricField, Self.durationField, Self.kindField] {
       if let source = try? FieldSource(field, in: snapshot, asked: field) { needs.add(source) }
     }

@@ -71,6 +71,8 @@ struct RetentionScan {
     }
     var needs = ColumnNeeds()
     if let field = groups?.fields[0] { needs.add(field.source) }
+    // To know the event with which a user began.
+    if query.cohort == .new { needs.add(rows: .time) }
     let matches = [
       (query.returnEvent, "return_event"), (query.cohort.event, "cohort_event"),
       (EventChoice(filter: query.filter), ""),

@@ -134,7 +134,7 @@ private struct TrendRun {
     self.breakdown = breakdown
     scope = try ReportScope(
       query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
-      snapshot: snapshot, columns: breakdown == nil ? [.event, .page] : .all,
+      snapshot: snapshot, columns: breakdown == nil ? [.event, .page, .time] : .all,
       contexts: breakdown == nil ? [] : nil, fields: { _ in breakdown?.fieldCodes ?? [] })
   }
 

@@ -109,6 +109,7 @@ private struct RepurchaseRun {
     // Checks the filter under the name that the question gives it.
     _ = try EventSelector(query.order, asked: "order", traffic: query.traffic, in: snapshot)
     var needs = ColumnNeeds()
+    needs.add(rows: .time)
     try needs.add(query.order, in: snapshot)
     source = try DaySource(snapshot, engine: engine, needs: needs, control: control)
   }
