@@ -114,6 +114,7 @@ enum EngineFile {
   static func storePending(
     _ id: Int64, _ tables: inout AppTables, in connection: StoreConnection
   ) throws {
+    tables.codeUsers()
     try storeNewEntries(id, &tables, in: connection)
     guard !tables.pending.isEmpty else { return }
     let block = RowBlock.encode(tables.pending)
