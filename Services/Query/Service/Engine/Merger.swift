@@ -37,7 +37,9 @@ extension QueryEngine {
         let removes = !tables.erasing.isEmpty || tables.segments.keys.contains { $0 < keptFrom }
         return (tables.unsealedRows, tables.waitingRows, keptFrom, removes)
       }
-      if removes || unsealed - (leavesFew ? waiting : 0) >= least {
+      // However many wait for others, before there is no room for more.
+      let isDue = unsealed - (leavesFew ? waiting : 0) >= least || unsealed >= Limits.sealRowsFarBehind
+      if removes || isDue {
         sealed += try merge(app, leavesFew: leavesFew, keptFrom: keptFrom)
       }
       if unsealed == 0 { try storeRecountedTimes(app) }
