@@ -18,7 +18,7 @@ package enum QuerySettings {
     help: "Decoded days kept between queries; given back after a minute without one.")
 
   package static let sealRows = Setting<Int>.integer(
-    "seal-rows", default: Limits.sealRows, in: 1...Limits.unsealedRowsMax, unit: "events",
+    "seal-rows", default: Limits.sealRows, in: 1...Limits.sealRowsSettingMax, unit: "events",
     help: "Events of an app that are merged into its days together; fewer wait for others.")
   package static let retentionDays = Setting<Int>.integer(
     "retention-days", default: 0, in: 0...Limits.rangeDaysMax, unit: "days",

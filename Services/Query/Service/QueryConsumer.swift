@@ -50,9 +50,11 @@ package final class QueryConsumer: LogConsumer {
   package func didCommit(_ next: LogPosition) {
     engine.didCommit(AppliedPosition(next))
     guard engine.isOverfull(unsealedRowsMax) else { return }
-    // While the log comes faster than it is merged, it waits here, outside of the transaction.
+    // While the log comes faster than it is merged, it waits here, outside of the transaction: for the merge that runs, if there
+    // is one and it is enough.
     do {
-      try engine.mergeIfDue(rows: min(Limits.sealRows, unsealedRowsMax), leavesFew: true)
+      try engine.mergeIfDue(
+        rows: min(Limits.sealRows, unsealedRowsMax), leavesFew: true, overfullRows: unsealedRowsMax)
     } catch {
       // Full disk for instance: the next transaction fails with it, so that it is said, and the log comes again after a while.
       mergeFailure.withLock { $0 = error }

@@ -51,7 +51,8 @@ package final class QueryService: QueryHandlers {
     _ request: ProtoGetQueryStatusRequest, context: CallContext
   ) async throws -> ProtoConsumerStatus { status() }
 
-  /// Merges unsealed rows into days, and compresses what has come to rest, until the task is cancelled.
+  /// Merges unsealed rows into days, and compresses what has come to rest, until the task is cancelled. What compressing would take
+  /// of the processor is left to the log while that is far ahead.
   ///
   /// - Throws: `StoreError` where the file cannot be written any more; the service must stop.
   package func run() async throws {
@@ -70,24 +71,34 @@ package final class QueryService: QueryHandlers {
       let leavesFew = quiet < Self.quietIntervals && sealRows >= Limits.sealRows
       let now = min(
         WallClock.nowMilliseconds, wall + (MonotonicClock.now - start) / 1_000_000)
+      let isFarBehind = isFarBehind
+      let rows = isFarBehind && leavesFew ? max(sealRows, Limits.sealRowsFarBehind) : sealRows
       try await tend(
-        rows: quiet < Self.quietIntervals ? sealRows : 1, leavesFew: leavesFew, now: now)
+        rows: quiet < Self.quietIntervals ? rows : 1, leavesFew: leavesFew, isFarBehind: isFarBehind,
+        now: now)
       idle = engine.queryCount == queries ? idle + 1 : 0
       queries = engine.queryCount
       if idle == Self.idleIntervals { runner.giveBack() }
     }
   }
 
-  private func tend(rows: Int, leavesFew: Bool, now: Int64) async throws {
+  private func tend(rows: Int, leavesFew: Bool, isFarBehind: Bool, now: Int64) async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
       mergeQueue.async { [runner, compressAfterSeconds, retentionDays] in
         continuation.resume(
           with: Result {
             try runner.engine.mergeIfDue(
               rows: rows, leavesFew: leavesFew, retentionDays: retentionDays, nowMilliseconds: now)
+            if isFarBehind { return }
             try runner.engine.compressQuiet(seconds: compressAfterSeconds)
           })
       }
     }
+  }
+
+  /// Whether the log has more events to apply than one merge takes.
+  private var isFarBehind: Bool {
+    let status = status()
+    return status.logHeadOffset > status.nextOffset + UInt64(Limits.sealRows)
   }
 }

@@ -1,15 +1,13 @@
 /// Strings of bytes in first-seen order: a string's code is its position. Code 0 is the empty string and means missing.
 ///
-/// Open addressing over one arena: a look-up of a known string allocates nothing. Strings that come from the file are
-/// indexed once somebody looks for one, and may lie packed until somebody asks for one.
+/// A look-up of a known string allocates nothing and reads two cache lines: one of the index, one of the string. Strings that come
+/// from the file are indexed once somebody looks for one, and may lie packed until somebody asks for one.
 struct ByteDictionary: Sendable {
-  private var arena: [UInt8] = []
-  /// `ends[code]`: where the string ends in the arena; it begins where the one before ends.
-  private var ends: [Int] = [0]
-  /// Of the strings that are indexed, the first ones.
-  private var hashes: [UInt32] = [0]
-  /// Code, or 0 where the slot is free. Its size is a power of two, at least twice the count.
-  private var slots: [UInt32] = Array(repeating: 0, count: 16)
+  /// From code 1 on.
+  private var strings = ByteStrings()
+  private var slots = HashSlots()
+  /// One more than the highest code that `slots` knows.
+  private var indexedCount = 1
   /// Codes whose strings are about to be erased.
   private var hidden: Set<UInt32> = []
   /// All that is known, as long as nobody has asked for a string: the rest is empty then.
@@ -20,12 +18,10 @@ struct ByteDictionary: Sendable {
   init(_ packed: PackedStrings) { self.packed = packed }
 
   /// One more than the highest code.
-  var count: Int { packed?.count ?? ends.count }
+  var count: Int { packed?.count ?? strings.count + 1 }
 
   /// Bytes of memory, about.
-  var byteCount: Int {
-    (packed?.byteCount ?? 0) + arena.capacity + ends.capacity * 8 + hashes.capacity * 4 + slots.count * 4
-  }
+  var byteCount: Int { (packed?.byteCount ?? 0) + strings.byteCount + slots.byteCount }
 
   /// Lets the strings be unpacked where others are not held up by it; nil: none lie packed.
   var packedStrings: PackedStrings? { packed }
@@ -36,41 +32,61 @@ struct ByteDictionary: Sendable {
     self = packed.strings
   }
 
-  /// Makes room for strings that are about to be added.
-  mutating func reserve(strings: Int, bytes: Int) {
-    ends.reserveCapacity(ends.count + strings)
-    arena.reserveCapacity(arena.count + bytes)
-  }
-
   /// The code of a string, given anew where it has none.
   mutating func code(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     if bytes.isEmpty { return 0 }
-    if packed != nil { unpack() }
-    if hashes.count < ends.count { index() }
-    let hash = ByteHash.hash(bytes)
+    index()
+    return code(bytes, ByteHash.hash(bytes))
+  }
+
+  @inline(__always)
+  private mutating func code(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32) -> UInt32 {
     if let found = find(bytes, hash) { return found }
     return insert(bytes, hash)
   }
 
+  /// The codes of strings, in their order, as `code` gives them. Where the dictionary is larger than the processor's caches each
+  /// look-up waits for memory twice: first all slots are read, then all strings, so that many of them wait at a time.
+  mutating func codes(_ others: ByteStrings) -> [UInt32] {
+    index()
+    let hashes = (0..<others.count).map { others.withBytes($0, ByteHash.hash) }
+    let candidates = hashes.map { slots.candidate($0) }
+    var codes: [UInt32] = []
+    codes.reserveCapacity(hashes.count)
+    for number in hashes.indices {
+      let candidate = candidates[number]
+      others.withBytes(number) { bytes in
+        if candidate != 0, equals(candidate, bytes), !hidden.contains(candidate) {
+          codes.append(candidate)
+        } else {
+          codes.append(bytes.isEmpty ? 0 : code(bytes, hashes[number]))
+        }
+      }
+    }
+    return codes
+  }
+
   /// Indexes what came from the file. Cost: linear in the strings, once.
   mutating func index() {
-    unpack()
-    guard hashes.count < ends.count else { return }
-    var size = slots.count
-    while size < ends.count * 2 { size *= 2 }
-    hashes.reserveCapacity(ends.count)
-    for code in hashes.count..<ends.count { hashes.append(withBytes(UInt32(code), ByteHash.hash)) }
-    slots = Array(repeating: 0, count: size)
-    for code in 1..<ends.count where !range(code).isEmpty { place(UInt32(code), hashes[code]) }
+    if packed != nil { unpack() }
+    if indexedCount < count { makeIndex() }
+  }
+
+  private mutating func makeIndex() {
+    slots.removeAll(roomFor: count)
+    for code in 1..<count where !strings.isEmpty(code - 1) {
+      slots.insert(UInt32(code), strings.withBytes(code - 1, ByteHash.hash))
+    }
+    indexedCount = count
   }
 
   /// The code of a string, nil where it was never seen.
   func existing(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
     if bytes.isEmpty { return 0 }
     if let packed { return packed.strings.existing(bytes) }
-    if hashes.count < ends.count {
+    if indexedCount < count {
       // Rare: nobody has added a string since the start. A walk is cheaper than the index.
-      return (1..<UInt32(ends.count)).first { equals(Int($0), bytes) && !hidden.contains($0) }
+      return (1..<UInt32(count)).first { equals($0, bytes) && !hidden.contains($0) }
     }
     return find(bytes, ByteHash.hash(bytes))
   }
@@ -90,8 +106,8 @@ struct ByteDictionary: Sendable {
 
   func withBytes<T>(_ code: UInt32, _ body: (UnsafeRawBufferPointer) throws -> T) rethrows -> T {
     if let packed { return try packed.strings.withBytes(code, body) }
-    let range = range(Int(code))
-    return try arena.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[range])) }
+    if code == 0 { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+    return try strings.withBytes(Int(code) - 1, body)
   }
 
   // MARK: Erasing
@@ -111,85 +127,34 @@ struct ByteDictionary: Sendable {
     }
   }
 
-  /// Puts nothing in the place of strings; their codes stay taken. Cost: linear in the dictionary.
+  /// Puts nothing in the place of strings; their codes stay taken. Cost: linear in the pieces of the dictionary that hold one.
   mutating func erase(_ codes: Set<UInt32>) {
     guard !codes.isEmpty else { return }
     unpack()
-    var left: [UInt8] = []
-    left.reserveCapacity(arena.count)
-    var newEnds = [0]
-    newEnds.reserveCapacity(ends.count)
-    for code in 1..<max(1, ends.count) {
-      if !codes.contains(UInt32(code)) { left += arena[range(code)] }
-      newEnds.append(left.count)
-    }
-    arena = left
-    ends = newEnds
+    strings.erase(codes.map { Int($0) - 1 }.filter { strings.holds($0) })
     hidden.subtract(codes)
   }
 
-  private func range(_ code: Int) -> Range<Int> {
-    precondition(code < ends.count, "a code of another dictionary")
-    return code == 0 ? 0..<0 : ends[code - 1]..<ends[code]
-  }
-
+  @inline(__always)
   private func find(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32) -> UInt32? {
-    let mask = slots.count - 1
-    var slot = Int(hash) & mask
-    while slots[slot] != 0 {
-      let code = slots[slot]
-      if hashes[Int(code)] == hash, equals(Int(code), bytes), !hidden.contains(code) { return code }
-      slot = (slot + 1) & mask
-    }
-    return nil
-  }
-
-  private func equals(_ code: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
-    let range = ends[code - 1]..<ends[code]
-    let length = range.count
-    guard length == bytes.count, let other = bytes.baseAddress else { return false }
-    return arena.withUnsafeBytes { arena in
-      guard let start = arena.baseAddress else { return false }
-      let own = start + range.lowerBound
-      // Eight bytes at a time; the last eight may overlap those before.
-      if length < 8 { return (0..<length).allSatisfy { own.load(fromByteOffset: $0, as: UInt8.self) == bytes[$0] } }
-      var offset = 0
-      while offset + 8 < length {
-        if !Self.equalWords(own, other, offset) { return false }
-        offset &+= 8
-      }
-      return Self.equalWords(own, other, length - 8)
-    }
+    slots.first(hash) { equals($0, bytes) && !hidden.contains($0) }
   }
 
   @inline(__always)
-  private static func equalWords(
-    _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ offset: Int
-  ) -> Bool {
-    a.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-      == b.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+  private func equals(_ code: UInt32, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    strings.withBytes(Int(code) - 1) { ByteHash.areEqual($0, bytes) }
   }
 
   private mutating func insert(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32) -> UInt32 {
-    precondition(ends.count < Int(UInt32.max), "a dictionary holds at most 2^32 strings")
-    let code = UInt32(ends.count)
-    arena.append(contentsOf: bytes)
-    ends.append(arena.count)
-    hashes.append(hash)
-    if ends.count * 2 > slots.count { grow() } else { place(code, hash) }
+    let code = UInt32(count)
+    strings.append(bytes)
+    if count > slots.capacity {
+      makeIndex()
+    } else {
+      slots.insert(code, hash)
+      indexedCount = count
+    }
     return code
-  }
-
-  private mutating func place(_ code: UInt32, _ hash: UInt32) {
-    let mask = slots.count - 1
-    var slot = Int(hash) & mask
-    while slots[slot] != 0 { slot = (slot + 1) & mask }
-    slots[slot] = code
-  }
-
-  private mutating func grow() {
-    slots = Array(repeating: 0, count: slots.count * 2)
-    for code in 1..<ends.count where !range(code).isEmpty { place(UInt32(code), hashes[code]) }
   }
 }
 
@@ -216,21 +181,11 @@ extension ByteDictionary {
   mutating func append(encoded bytes: [UInt8]) throws(FormatError) {
     unpack()
     let lengths = try Self.lengths(bytes)
-    let begin = arena.count
-    let added = bytes.count - lengths.count * 4
-    arena += [UInt8](unsafeUninitializedCapacity: added) { target, filled in
-      filled = added
-      bytes.withUnsafeBytes { source in
-        let target = UnsafeMutableRawBufferPointer(target)
-        var from = 4
-        var to = 0
-        for length in lengths {
-          UnsafeMutableRawBufferPointer(rebasing: target[to..<to + length])
-            .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[from..<from + length]))
-          from += length + 4
-          to += length
-          ends.append(begin + to)
-        }
+    bytes.withUnsafeBytes { source in
+      var from = 4
+      for length in lengths {
+        strings.append(UnsafeRawBufferPointer(rebasing: source[from..<from + length]))
+        from += length + 4
       }
     }
   }
@@ -254,28 +209,11 @@ extension ByteDictionary {
     }
     return lengths
   }
-}
 
-extension ByteDictionary {
   /// Adds strings of one length: the first byte of all, then the second ones.
   mutating func append(planes: [UInt8], width: Int) {
     unpack()
-    let count = planes.count / width
-    let start = arena.count
-    arena.append(contentsOf: repeatElement(0, count: count * width))
-    arena.withUnsafeMutableBufferPointer { arena in
-      planes.withUnsafeBufferPointer { planes in
-        // A few strings at a time: they stay in the cache while their places are filled.
-        for first in stride(from: 0, to: count, by: 64) {
-          for place in 0..<width {
-            for string in first..<min(first + 64, count) {
-              arena[start &+ string &* width &+ place] = planes[place &* count &+ string]
-            }
-          }
-        }
-      }
-    }
-    ends.append(contentsOf: (1...max(count, 1)).lazy.prefix(count).map { start + $0 * width })
+    strings.append(planes: planes, width: width)
   }
 }
 
@@ -300,6 +238,37 @@ enum ByteHash {
     state = mix(state ^ rest)
     return UInt32(truncatingIfNeeded: state ^ state >> 32)
   }
+
+  @inline(__always)
+  static func areEqual(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
+    let length = a.count
+    guard length == b.count else { return false }
+    guard let a = a.baseAddress, let b = b.baseAddress else { return length == 0 }
+    // Eight bytes at a time; the last eight may overlap those before.
+    if length < 8 {
+      return (0..<length).allSatisfy {
+        a.load(fromByteOffset: $0, as: UInt8.self) == b.load(fromByteOffset: $0, as: UInt8.self)
+      }
+    }
+    var offset = 0
+    while offset + 8 < length {
+      if !areEqualWords(a, b, offset) { return false }
+      offset &+= 8
+    }
+    return areEqualWords(a, b, length - 8)
+  }
+
+  @inline(__always)
+  private static func areEqualWords(
+    _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ offset: Int
+  ) -> Bool {
+    a.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      == b.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+  }
+
+  /// A hash of words one after another: of those before, and of one more.
+  @inline(__always)
+  static func mixed(_ state: UInt64, _ word: UInt64) -> UInt64 { mix(state ^ word) }
 
   @inline(__always)
   private static func mix(_ value: UInt64) -> UInt64 {

@@ -167,21 +167,29 @@ package enum ColumnPacker {
       for value in values {
         low = min(low, value)
         high = max(high, value)
-        runs += value == last ? 0 : 1
+        runs &+= value == last ? 0 : 1
         last = value
-        if votes == 0 { common = value }
-        votes += value == common ? 1 : -1
+        // Without branches: of numbers in any order nobody foresees them.
+        let taken: UInt64 = votes == 0 ? .max : 0
+        common ^= (common ^ value) & taken
+        votes &+= value == common ? 1 : -1
       }
       let low = low
       let common = common
       var commonCount = 0
-      byWidth.withUnsafeMutableBufferPointer { byWidth in
-        for value in values {
-          byWidth[Shape.bytes(value &- low)] &+= 1
+      // By turns into four places: mostly neighbours take the same number of bytes, and would wait for each other.
+      var counts = [Int](repeating: 0, count: 64)
+      counts.withUnsafeMutableBufferPointer { counts in
+        for index in 0..<values.count {
+          let value = values[index]
+          counts[Shape.bytes(value &- low) | (index & 3) &<< 4] &+= 1
           commonCount &+= value == common ? 1 : 0
         }
       }
       self.commonCount = commonCount
+      for width in byWidth.indices {
+        byWidth[width] = counts[width] + counts[width + 16] + counts[width + 32] + counts[width + 48]
+      }
     }
 
     @inline(__always)
@@ -225,7 +233,7 @@ package enum ColumnPacker {
       consider(values.count * width + large * (whole + 1), .patched(width: width, low: shape.low))
     }
     consider(shape.runs * (whole + 1), .runs)
-    if cost > values.count, let table = distinct(values) {
+    if cost > values.count, let table = distinct(values, shape) {
       let width = Shape.bytes(UInt64(table.count - 1))
       consider(values.count * width + table.count * whole, .dictionary(table))
     }
@@ -313,10 +321,16 @@ package enum ColumnPacker {
       ])
   }
 
+  /// Of so many numbers from the smallest one on, whether each occurs is kept in a bit.
+  private static let countedSpanMax: UInt64 = 1 << 20
+
   /// The different numbers, ascending; nil: too many to be worth it.
-  private static func distinct(_ values: UnsafeBufferPointer<UInt64>) -> [UInt64]? {
-    var seen: Set<UInt64> = []
+  private static func distinct(
+    _ values: UnsafeBufferPointer<UInt64>, _ shape: Shape
+  ) -> [UInt64]? {
     let most = min(values.count / 4, 1 << 16)
+    if shape.high - shape.low < countedSpanMax { return narrowDistinct(values, shape, most) }
+    var seen: Set<UInt64> = []
     var last: UInt64?
     for value in values where value != last {
       last = value
@@ -326,16 +340,61 @@ package enum ColumnPacker {
     return seen.sorted()
   }
 
+  private static func narrowDistinct(
+    _ values: UnsafeBufferPointer<UInt64>, _ shape: Shape, _ most: Int
+  ) -> [UInt64]? {
+    var seen = [UInt64](repeating: 0, count: Int(shape.high - shape.low) / 64 + 1)
+    var count = 0
+    let isFew = seen.withUnsafeMutableBufferPointer { seen in
+      for value in values {
+        let place = value &- shape.low
+        let word = Int(truncatingIfNeeded: place &>> 6)
+        let bit: UInt64 = 1 &<< (place & 63)
+        if seen[word] & bit != 0 { continue }
+        seen[word] |= bit
+        count += 1
+        if count > most { return false }
+      }
+      return true
+    }
+    guard isFew else { return nil }
+    var table: [UInt64] = []
+    table.reserveCapacity(count)
+    for (word, bits) in seen.enumerated() {
+      var rest = bits
+      while rest != 0 {
+        table.append(shape.low + UInt64(word * 64 + rest.trailingZeroBitCount))
+        rest &= rest - 1
+      }
+    }
+    return table
+  }
+
   private static func dictionary(
     _ values: UnsafeBufferPointer<UInt64>, _ table: [UInt64]
   ) -> [UInt8] {
-    let numbers = Dictionary(uniqueKeysWithValues: table.enumerated().map { ($1, UInt64($0)) })
-    let codes = values.map { numbers[$0] ?? 0 }
+    let codes = codes(values, table)
     return wrap(
       Tag.dictionary, values.count,
       [
         table.withUnsafeBufferPointer { planesOnly($0) },
         codes.withUnsafeBufferPointer { planesOnly($0) },
       ])
+  }
+
+  /// Of each number, where it stands in the table.
+  private static func codes(
+    _ values: UnsafeBufferPointer<UInt64>, _ table: [UInt64]
+  ) -> [UInt64] {
+    guard let low = table.first, let high = table.last else { return [] }
+    guard high - low < countedSpanMax else {
+      let numbers = Dictionary(uniqueKeysWithValues: table.enumerated().map { ($1, UInt64($0)) })
+      return values.map { numbers[$0] ?? 0 }
+    }
+    var places = [UInt32](repeating: 0, count: Int(high - low) + 1)
+    for (number, value) in table.enumerated() { places[Int(value - low)] = UInt32(number) }
+    return places.withUnsafeBufferPointer { places in
+      values.map { UInt64(places[Int(truncatingIfNeeded: $0 &- low)]) }
+    }
   }
 }

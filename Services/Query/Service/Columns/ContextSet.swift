@@ -16,15 +16,41 @@ enum ContextColumns {
 struct ContextSet: Sendable {
   /// `ContextColumns.count` words per context: a dictionary code of text, or a number.
   private(set) var words: [UInt32] = []
-  private var numbers = ByteDictionary()
+  /// One more than a context's number.
+  private var slots = HashSlots()
 
   var count: Int { words.count / ContextColumns.count }
+
+  /// Bytes of memory, about.
+  var byteCount: Int { words.capacity * 4 + slots.byteCount }
 
   /// The number of a context, given anew where it has none.
   mutating func number(_ context: UnsafeBufferPointer<UInt32>) -> UInt32 {
     precondition(context.count == ContextColumns.count)
-    let code = numbers.code(UnsafeRawBufferPointer(context))
-    if Int(code) > count { words.append(contentsOf: context) }
-    return code - 1
+    let bytes = UnsafeRawBufferPointer(context)
+    let hash = ByteHash.hash(bytes)
+    let known = words.withUnsafeBytes { words in
+      slots.first(hash) { ByteHash.areEqual(Self.bytes(Int($0) - 1, words), bytes) }
+    }
+    if let known { return known - 1 }
+    words.append(contentsOf: context)
+    if count > slots.capacity { makeSlots() } else { slots.insert(UInt32(count), hash) }
+    return UInt32(count - 1)
+  }
+
+  private mutating func makeSlots() {
+    slots.removeAll(roomFor: count)
+    words.withUnsafeBytes { words in
+      for number in 0..<count {
+        slots.insert(UInt32(number + 1), ByteHash.hash(Self.bytes(number, words)))
+      }
+    }
+  }
+
+  private static func bytes(
+    _ number: Int, _ words: UnsafeRawBufferPointer
+  ) -> UnsafeRawBufferPointer {
+    let width = ContextColumns.count * MemoryLayout<UInt32>.size
+    return UnsafeRawBufferPointer(rebasing: words[number * width..<(number + 1) * width])
   }
 }

@@ -125,33 +125,50 @@ struct ContextTable: Sendable {
     columns[position] = Words(column.highest > 0 ? column : [])
   }
 
-  /// Adds contexts behind these. All columns must have been read.
-  ///
-  /// - Parameters:
-  ///   - words: `ContextColumns.count` words per context.
-  ///   - numbers: which contexts of them, in this order.
-  mutating func append(_ words: [UInt32], _ numbers: [UInt32]) {
-    for position in columns.indices {
-      let added = numbers.map { words[Int($0) * ContextColumns.count + position] }
+  /// Contexts that are to be added.
+  struct Added {
+    /// `ContextColumns.count` words per context.
+    let words: [UInt32]
+    /// Which contexts of them, in this order.
+    let numbers: [UInt32]
+  }
+
+  /// Adds contexts behind these. All columns must have been read. Cost: copies each column once.
+  mutating func append(_ added: [Added]) {
+    let width = ContextColumns.count
+    let more = added.reduce(0) { $0 + $1.numbers.count }
+    let fresh = Self.transposed(added, more)
+    for position in 0..<width {
       guard let column = columns[position] else {
         preconditionFailure("column \(position) of the contexts was not asked for")
       }
-      if column.isEmpty, !added.contains(where: { $0 != 0 }) { continue }
-      let before = column.isEmpty ? [UInt32](repeating: 0, count: count) : column.all
-      columns[position] = Words(before + added)
+      let some = fresh[position * more..<(position + 1) * more]
+      if column.isEmpty, !some.contains(where: { $0 != 0 }) { continue }
+      var all = column.isEmpty ? [UInt32](repeating: 0, count: count) : column.all
+      all += some
+      columns[position] = Words(all)
     }
-    count += numbers.count
+    count += more
   }
 
-  /// Row by row.
-  var words: [UInt32] {
-    var words = [UInt32](repeating: 0, count: count * ContextColumns.count)
-    for (position, column) in columns.enumerated() {
-      for (number, word) in (column?.all ?? []).enumerated() {
-        words[number * ContextColumns.count + position] = word
+  /// Their words column by column, `count` of each.
+  private static func transposed(_ added: [Added], _ count: Int) -> [UInt32] {
+    let width = ContextColumns.count
+    return [UInt32](unsafeUninitializedCapacity: count * width) { target, filled in
+      filled = count * width
+      var out = 0
+      for part in added {
+        part.words.withUnsafeBufferPointer { words in
+          for number in part.numbers {
+            let begin = Int(number) * width
+            for position in 0..<width {
+              target.initializeElement(at: position &* count &+ out, to: words[begin &+ position])
+            }
+            out += 1
+          }
+        }
       }
     }
-    return words
   }
 
   /// Bytes of memory, about.
@@ -171,5 +188,76 @@ struct ContextLook {
   subscript(number: Int) -> Int {
     if let narrow { return Int(narrow[number]) }
     return wide.map { Int($0[number]) } ?? 0
+  }
+}
+
+extension ContextTable {
+  /// Each context once, in the order of first use, and none that no row uses.
+  ///
+  /// - Parameter rows: the numbers of the rows' contexts; they become those of the table that is returned.
+  ///
+  /// Cost: a pass over each column for a hash of every context, then over the rows.
+  func compacted(_ rows: inout [UInt32]) -> ContextTable {
+    let hashes = hashes
+    let kept = withLooks(presentColumns[...]) { looks in
+      Self.number(&rows, hashes) { a, b in looks.allSatisfy { $0[a] == $0[b] } }
+    }
+    var result = ContextTable(count: kept.count)
+    for position in presentColumns {
+      let column = withLook(position) { look in kept.map { UInt32(truncatingIfNeeded: look[Int($0)]) } }
+      result.set(position, column)
+    }
+    return result
+  }
+
+  /// - Returns: the contexts that are kept, by their new numbers.
+  private static func number(
+    _ rows: inout [UInt32], _ hashes: [UInt32], _ areEqual: (Int, Int) -> Bool
+  ) -> [UInt32] {
+    let unknown = UInt32.max
+    var numbers = [UInt32](repeating: unknown, count: hashes.count)
+    var kept: [UInt32] = []
+    kept.reserveCapacity(hashes.count)
+    var slots = HashSlots()
+    slots.removeAll(roomFor: hashes.count)
+    rows.withUnsafeMutableBufferPointer { rows in
+      for row in rows.indices {
+        let old = Int(rows[row])
+        if numbers[old] == unknown {
+          let hash = hashes[old]
+          let known = slots.first(hash) { areEqual(Int(kept[Int($0) - 1]), old) }
+          if known == nil {
+            kept.append(UInt32(old))
+            slots.insert(UInt32(kept.count), hash)
+          }
+          numbers[old] = (known ?? UInt32(kept.count)) - 1
+        }
+        rows[row] = numbers[old]
+      }
+    }
+    return kept
+  }
+
+  /// Of each context. Columns that no context has do not count.
+  private var hashes: [UInt32] {
+    var states = [UInt64](repeating: 0, count: count)
+    states.withUnsafeMutableBufferPointer { states in
+      for position in presentColumns {
+        withLook(position) { look in
+          for number in states.indices {
+            states[number] = ByteHash.mixed(states[number], UInt64(truncatingIfNeeded: look[number]))
+          }
+        }
+      }
+    }
+    return states.map { UInt32(truncatingIfNeeded: $0 ^ $0 >> 32) }
+  }
+
+  /// The same as `withLook`, of several columns.
+  private func withLooks<Result>(
+    _ positions: ArraySlice<Int>, _ looks: [ContextLook] = [], _ body: ([ContextLook]) -> Result
+  ) -> Result {
+    guard let first = positions.first else { return body(looks) }
+    return withLook(first) { withLooks(positions.dropFirst(), looks + [$0], body) }
   }
 }

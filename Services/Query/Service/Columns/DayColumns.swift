@@ -53,9 +53,6 @@ struct DayColumns: Sendable {
   /// The words of a column of the contexts, one per context: `values[Int(day.context[row])]` is a row's.
   func contextColumn(_ position: Int) -> [UInt32] { contexts.column(position) }
 
-  /// All words of all contexts, context by context. Cost: makes them each time; take the columns that you need instead.
-  var contextWords: [UInt32] { contexts.words }
-
   /// Bytes of memory of a row without fields of its own.
   static let bytesPerRow = 17
 

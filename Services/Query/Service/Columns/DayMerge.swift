@@ -145,18 +145,23 @@ struct DayMerge {
 
   /// Adds the contexts that rows of the parts have. Returns their new numbers, by part and old number.
   private func addContexts(to table: inout ContextTable) -> [[UInt32]] {
-    parts.map { part in
+    var next = UInt32(table.count)
+    var added: [ContextTable.Added] = []
+    let numbers = parts.map { part in
       var numbers = [UInt32](repeating: .max, count: part.rows.contexts.count)
       var used: [UInt32] = []
       for row in part.indices {
         let context = part.rows.context[Int(row)]
         guard numbers[Int(context)] == .max else { continue }
-        numbers[Int(context)] = UInt32(table.count + used.count)
+        numbers[Int(context)] = next
+        next += 1
         used.append(context)
       }
-      table.append(part.rows.contexts.words, used)
+      added.append(ContextTable.Added(words: part.rows.contexts.words, numbers: used))
       return numbers
     }
+    table.append(added)
+    return numbers
   }
 
   // MARK: Fields
@@ -246,23 +251,8 @@ extension DayColumns {
 
   /// The same day with each context once, in the order of first use, and without those that no row uses.
   func compacted() -> DayColumns {
-    let words = contexts.words
-    var set = ContextSet()
-    let unknown = UInt32.max
-    var numbers = [UInt32](repeating: unknown, count: contexts.count)
     var result = self
-    words.withUnsafeBufferPointer { words in
-      for row in context.indices {
-        let number = Int(context[row])
-        if numbers[number] == unknown {
-          let begin = number * ContextColumns.count
-          numbers[number] = set.number(
-            UnsafeBufferPointer(rebasing: words[begin..<begin + ContextColumns.count]))
-        }
-        result.context[row] = numbers[number]
-      }
-    }
-    result.contexts = ContextTable(words: set.words)
+    result.contexts = contexts.compacted(&result.context)
     return result
   }
 }

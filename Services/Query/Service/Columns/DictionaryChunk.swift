@@ -127,7 +127,6 @@ final class PackedStrings: Sendable {
 
   private func made() -> ByteDictionary {
     var strings = ByteDictionary()
-    strings.reserve(strings: count, bytes: chunks.reduce(0) { $0 + $1.rawBytes })
     do {
       for chunk in chunks {
         guard strings.count == chunk.first else {
@@ -140,13 +139,5 @@ final class PackedStrings: Sendable {
       preconditionFailure("query.sqlite: \(error)")
     }
     return strings
-  }
-}
-
-extension PackedStrings.Chunk {
-  /// Bytes of its strings, at most.
-  fileprivate var rawBytes: Int {
-    encoding == DictionaryChunk.Encoding.plain || entries.count < 4
-      ? entries.count : min(DictionaryChunk.number(entries, 0), Limits.dictionaryChunkRawBytesMax)
   }
 }

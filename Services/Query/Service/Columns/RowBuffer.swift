@@ -28,7 +28,7 @@ struct RowBuffer: Sendable {
 
   /// Bytes of memory, about.
   var byteCount: Int {
-    count * (4 + 8 + 8 + 4 + 4 + 4 + 4 + 1) + fieldRow.count * 16 + contexts.words.count * 8
+    count * (4 + 8 + 8 + 4 + 4 + 4 + 4 + 1) + fieldRow.count * 16 + contexts.byteCount
   }
 
   /// Adds the rows of another buffer behind these.

@@ -9,7 +9,7 @@ enum Schema {
 
   /// Those that came after others who share the file had added theirs, in the order in which they came.
   static func laterMigrations(from first: Int) -> [Migration] {
-    [version3, version4].enumerated().map { Migration(first + $0, $1) }
+    [version3, version4, version5].enumerated().map { Migration(first + $0, $1) }
   }
 
   /// How many numbers `migrations` take.
@@ -33,6 +33,11 @@ enum Schema {
       app INTEGER NOT NULL,
       user INTEGER NOT NULL,
       PRIMARY KEY(app, user));
+    """
+
+  /// Dictionaries' chunks that are not compressed, found without passing by the others.
+  private static let version5 = """
+    CREATE INDEX dictionary_plain ON dictionary(app, kind, first_code) WHERE encoding = 0;
     """
 
   private static let version2 = """

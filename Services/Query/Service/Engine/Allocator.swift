@@ -6,8 +6,9 @@ enum Allocator {
   /// Call it once, before there are threads.
   static func tune() {
     _ = mallopt(M_ARENA_MAX, 4)
-    _ = mallopt(M_MMAP_THRESHOLD, 8 << 20)
-    _ = mallopt(M_TRIM_THRESHOLD, 16 << 20)
+    // Columns of a large day are made and thrown away one after another: what one leaves the next one takes.
+    _ = mallopt(M_MMAP_THRESHOLD, 32 << 20)
+    _ = mallopt(M_TRIM_THRESHOLD, 64 << 20)
   }
 
   /// Gives unused pages back to the system.

@@ -35,6 +35,9 @@ struct AppTables {
 
   /// Rows of the transaction that is being made: not visible.
   var pending = RowBuffer()
+  /// Open_ids of those from `codedRows` on, which have their numbers here instead of users until `codeUsers`.
+  private var openIDs = ByteStrings()
+  private var codedRows = 0
   /// The row block that holds `pending`, once it is written.
   var pendingBlock: Int64?
 
@@ -131,6 +134,21 @@ struct AppTables {
 
   // MARK: Rows
 
+  /// Notes whose rows come next. Returns what stands for the user in `pending` until `codeUsers`.
+  mutating func addUser(_ openID: UnsafeRawBufferPointer) -> UInt32 {
+    openIDs.append(openID)
+    return UInt32(openIDs.count - 1)
+  }
+
+  /// Gives the pending rows the codes of their users: those of a whole transaction are looked up together.
+  mutating func codeUsers() {
+    guard openIDs.count > 0 else { return }
+    let codes = self[.users].codes(openIDs)
+    for row in codedRows..<pending.count { pending.user[row] = codes[Int(pending.user[row])] }
+    codedRows = pending.count
+    openIDs = ByteStrings()
+  }
+
   /// Makes the pending rows, and a pending change of the definition, part of what queries see.
   mutating func commitPending() {
     storedCounts.merge(pendingCounts) { _, new in new }
@@ -150,6 +168,8 @@ struct AppTables {
 
   mutating func discardPending() {
     pending.removeAll()
+    openIDs = ByteStrings()
+    codedRows = 0
     pendingBlock = nil
     pendingCounts = [:]
     pendingErasures = []

@@ -114,6 +114,7 @@ enum EngineFile {
   static func storePending(
     _ id: Int64, _ tables: inout AppTables, in connection: StoreConnection
   ) throws {
+    tables.codeUsers()
     try storeNewEntries(id, &tables, in: connection)
     guard !tables.pending.isEmpty else { return }
     let block = RowBlock.encode(tables.pending)
@@ -194,12 +195,7 @@ enum EngineFile {
   private static func smallChunks(
     _ app: AppState, _ kind: DictionaryKind, least: Int, _ connection: StoreConnection
   ) throws -> Range<Int>? {
-    let chunks = try connection.query(
-      """
-      SELECT first_code, length(entries), encoding FROM dictionary WHERE app = ? AND kind = ?
-      ORDER BY first_code DESC
-      """, [.integer(app.id), .integer(kind.rawValue)]
-    ) { StoredChunk(first: $0.int(0), bytes: $0.int(1), encoding: $0.int(2)) }
+    let chunks = try lastChunks(app, kind, connection)
     guard let last = chunks.first,
       chunks.prefix(least).allSatisfy({ $0.encoding == DictionaryChunk.Encoding.plain }),
       chunks.count >= least
@@ -221,6 +217,28 @@ enum EngineFile {
     }
     guard small.count >= least, let first = small.last?.first else { return nil }
     return first..<end
+  }
+
+  /// The last one first, to the first one that is compressed. Those before it are not looked at: an encoding stands behind the
+  /// strings, so that telling it of all chunks reads every page of a large dictionary.
+  private static func lastChunks(
+    _ app: AppState, _ kind: DictionaryKind, _ connection: StoreConnection
+  ) throws -> [StoredChunk] {
+    let statement = try connection.statement(
+      """
+      SELECT first_code, length(entries), encoding FROM dictionary WHERE app = ? AND kind = ?
+      ORDER BY first_code DESC
+      """)
+    defer { statement.reset() }
+    try statement.bind([.integer(app.id), .integer(kind.rawValue)])
+    var chunks: [StoredChunk] = []
+    while try statement.step() {
+      let chunk = StoredChunk(
+        first: statement.int(0), bytes: statement.int(1), encoding: statement.int(2))
+      chunks.append(chunk)
+      if chunk.encoding != DictionaryChunk.Encoding.plain { break }
+    }
+    return chunks
   }
 
   private struct StoredChunk {
@@ -262,7 +280,10 @@ enum EngineFile {
     }
     try connection.execute(
       "DELETE FROM dictionary WHERE app = ? AND kind = ? AND first_code >= ?", place)
-    try insertChunk(id, kind, first: first, Array(chunks.joined()), connection)
+    var entries: [UInt8] = []
+    entries.reserveCapacity(chunks.reduce(0) { $0 + $1.count })
+    for chunk in chunks { entries += chunk }
+    try insertChunk(id, kind, first: first, entries, connection)
   }
 
   /// Compresses a chunk that has grown as far as it will: a large one, or one with compressed ones behind it.
@@ -273,6 +294,7 @@ enum EngineFile {
       try connection.first(
         """
         SELECT app, kind, first_code, checksum, entries FROM dictionary AS chunk
+          INDEXED BY dictionary_plain
         WHERE encoding = 0 AND (length(entries) >= ? OR (length(entries) >= ? AND EXISTS (
           SELECT 1 FROM dictionary AS later WHERE later.app = chunk.app AND later.kind = chunk.kind
             AND later.first_code > chunk.first_code AND later.encoding != 0)))

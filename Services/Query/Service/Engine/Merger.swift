@@ -10,15 +10,17 @@ extension QueryEngine {
   ///   - rows: from how many unsealed rows on an app is sealed.
   ///   - leavesFew: days that few rows came to wait for more.
   ///   - retentionDays: how many days are kept, the log's last one included; 0: all.
+  ///   - overfullRows: nothing is done unless some app has more unsealed rows, at the time when no other merge runs any more.
   ///   - nowMilliseconds: a last moment of the log that lies beyond it counts as this: the clock of ingest may have been set ahead.
   /// - Returns: the rows sealed.
   @discardableResult
   package func mergeIfDue(
-    rows: Int? = nil, leavesFew: Bool = false, retentionDays: Int = 0,
+    rows: Int? = nil, leavesFew: Bool = false, overfullRows: Int? = nil, retentionDays: Int = 0,
     nowMilliseconds: Int64 = .max
   ) throws -> Int {
     try merging.withLock { _ in
-      try mergeNow(
+      if let overfullRows, !isOverfull(overfullRows) { return 0 }
+      return try mergeNow(
         max(rows ?? Limits.sealRows, 1), leavesFew: leavesFew, retentionDays: retentionDays,
         nowMilliseconds)
     }
@@ -35,7 +37,9 @@ extension QueryEngine {
         let removes = !tables.erasing.isEmpty || tables.segments.keys.contains { $0 < keptFrom }
         return (tables.unsealedRows, tables.waitingRows, keptFrom, removes)
       }
-      if removes || unsealed - (leavesFew ? waiting : 0) >= least {
+      // However many wait for others, before there is no room for more.
+      let isDue = unsealed - (leavesFew ? waiting : 0) >= least || unsealed >= Limits.sealRowsFarBehind
+      if removes || isDue {
         sealed += try merge(app, leavesFew: leavesFew, keptFrom: keptFrom)
       }
       if unsealed == 0 { try storeRecountedTimes(app) }

@@ -114,7 +114,10 @@ package final class QueryEngine: Sendable {
     guard let app = app(appID) else { return }
     app.unpack(.users)
     // Only this thread changes dictionaries' look-ups: the copy shares their memory.
-    let users = app.tables.withLock { $0[.users] }
+    let users = app.tables.withLock { tables in
+      tables.codeUsers()
+      return tables[.users]
+    }
     let codes = users.codes(where: matches)
     guard !codes.isEmpty else { return }
     let left = try app.tables.withLock { tables in

@@ -63,6 +63,7 @@ package final class RowAppender: Sendable {
 
   /// What the events of a batch mostly have in common.
   private struct SharedPart {
+    /// As `AppTables.addUser` says.
     let user: UInt32
     let context: UInt32
     let traffic: TrafficClass
@@ -71,7 +72,7 @@ package final class RowAppender: Sendable {
       _ context: EventContext, _ message: UnsafeRawBufferPointer, _ appender: RowAppender,
       _ exclusion: SceneExclusion, _ tables: inout AppTables
     ) {
-      user = tables[.users].code(context.text(.openID).bytes(in: message))
+      user = tables.addUser(context.text(.openID).bytes(in: message))
       self.context = appender.number(context, message, &tables)
       traffic = TrafficClass(
         channel: (context.releaseChannel ?? .release).rawValue,
