@@ -115,6 +115,7 @@ struct BlockWalk<Visitor: OpenVisitor> {
     let (dayUsers, ends) = (day.columns.users, day.columns.userEnds)
     takeBackgrounds(positions, day, opens)
     var next = opens.walked.partitioningIndex { Int($0) >= positions.lowerBound }
+    day.columns.fetch(usersAt: opens.walked[next...].prefix { Int($0) < positions.upperBound })
     // Users one after another whose opens are taken at once.
     var begin = positions.lowerBound
     while true {
