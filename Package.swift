@@ -94,6 +94,8 @@ let package = Package(
     .systemLibrary(name: "CScheduling", path: "Shared/CScheduling"),
     // The processor's instruction for checksums.
     .systemLibrary(name: "CChecksum", path: "Shared/CChecksum"),
+    // The processor's hint of what is read soon.
+    .systemLibrary(name: "CPrefetch", path: "Shared/CPrefetch"),
     // One HTTP/2 connection as bytes in, events out. No I/O. The only target that knows nghttp2.
     .target(
       name: "HTTP2", dependencies: ["CNghttp2"], path: "Shared/HTTP2",
@@ -156,7 +158,7 @@ let package = Package(
   ]
     + service("Ingest", command: "ingest", dependencies: ["Sources", crypto])
     + service("UserProfile", command: "user-profile", dependencies: ["Subscription"])
-    + service("Query", command: "query", dependencies: ["CAllocator", "CZstd", "Sources", "Subscription"])
+    + service("Query", command: "query", dependencies: ["CAllocator", "CPrefetch", "CZstd", "Sources", "Subscription"])
     + service("LiveStats", command: "live-stats", dependencies: ["Subscription"])
     + [
       // The `footfall` command line: every RPC for people and scripts.

@@ -10,7 +10,11 @@ extension MethodHandler {
     let decode = MessageCoder<Request>.protobuf().decode
     let encode = MessageCoder<Response>.protobuf().encode
     return MethodHandler(
-      method, .unary { try encode(await handle(decode($0), $1)) })
+      method,
+      .unary { request, context in
+        let answer = try await handle(decode(request), context)
+        return try context.takeEncoded() ?? encode(answer)
+      })
   }
 
   /// A typed handler on the connection's event loop: it must never block.

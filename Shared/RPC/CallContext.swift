@@ -34,6 +34,11 @@ package struct CallContext: Sendable {
   /// `127.0.0.1:51234`.
   package var peer: String { call.peer }
   package var response: ResponseMetadata { ResponseMetadata(call: call) }
+  /// Gives the answer of a unary call as bytes, by a handler that has them: the message that it returns, which must be the same, is not
+  /// encoded again.
+  package func answer(encoded bytes: [UInt8]) { call.answer(encoded: bytes) }
+  /// What `answer(encoded:)` gave; the second time nil.
+  package func takeEncoded() -> [UInt8]? { call.takeEncoded() }
   /// Whether the one request of a unary call came compressed; see `RequestStream.lastWasCompressed` for the others.
   package var requestWasCompressed: Bool { call.requestWasCompressed }
 

@@ -16,6 +16,9 @@ final class ServerCall: Sendable {
   /// Whether the handler has added anything: few do.
   private let hasMetadata = Atomic<Bool>(false)
   private let compression = Atomic<Bool>(false)
+  private let encoded = Mutex<[UInt8]?>(nil)
+  /// Whether there is any: few handlers have their answer as bytes.
+  private let isEncoded = Atomic<Bool>(false)
 
   let task = TaskBox()
   /// Of a streaming call, until its stream is closed.
@@ -53,6 +56,17 @@ final class ServerCall: Sendable {
 
   /// Whether there is anything to send beside the message.
   var addsNothing: Bool { !hasMetadata.load(ordering: .acquiring) }
+
+  func answer(encoded bytes: [UInt8]) {
+    encoded.withLock { $0 = bytes }
+    isEncoded.store(true, ordering: .releasing)
+  }
+
+  /// The answer's bytes where the handler had them.
+  func takeEncoded() -> [UInt8]? {
+    guard isEncoded.load(ordering: .acquiring) else { return nil }
+    return encoded.withLock { $0.take() }
+  }
 
   func compressMessages() { compression.store(true, ordering: .relaxed) }
 

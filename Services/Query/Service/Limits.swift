@@ -10,6 +10,8 @@ package enum Limits {
   static let pathStepsDefault = 5
   /// Bits of the number of a node: ten of them fit into the widest key of a path.
   static let pathNodeBitsMax = 25
+  /// Opens whose paths are told apart in one pass over all: as many different paths are remembered at most.
+  static let pathOpensTogetherMax = 1 << 20
   static let windowMillisecondsMax: Int64 = 3_660 * 86_400_000
   static let windowMillisecondsDefault: Int64 = 86_400_000
   static let labelBytesMax = 256

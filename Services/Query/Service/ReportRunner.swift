@@ -78,19 +78,27 @@ package final class ReportRunner: Sendable {
   ) async throws -> Request.Answer {
     try request.checkUse(of: context.principal)
     return try await run(context, requestedApp: request.appID) { [self] appID, control in
-      try answer(request, appID: appID, control: control)
+      try answer(request, context, appID: appID, control: control)
     }
   }
 
+  /// The bytes that are remembered are those that the call is answered with.
   private func answer<Request: ReportRequest>(
-    _ request: Request, appID: String, control: QueryControl
+    _ request: Request, _ context: CallContext, appID: String, control: QueryControl
   ) throws -> Request.Answer {
     guard !answers.isOff else { return try request.answer(engine, appID: appID, control: control) }
     let key = try key(request, appID)
-    if let known = answers.answer(key) { return try Request.Answer(serializedBytes: known) }
+    if let known = answers.answer(key) {
+      context.answer(encoded: known)
+      return try Request.Answer(serializedBytes: known)
+    }
     let answer = try request.answer(engine, appID: appID, control: control)
     // Made of what the key says, and of nothing that came meanwhile.
-    if engine.watermark == key.watermark { answers.insert(try answer.serializedBytes(), key) }
+    if engine.watermark == key.watermark {
+      let bytes: [UInt8] = try answer.serializedBytes()
+      context.answer(encoded: bytes)
+      answers.insert(bytes, key)
+    }
     return answer
   }
 

@@ -172,6 +172,46 @@ import Testing
     #expect(ended.paths.map(\.nodes) == [(20..<30).map { "pages/\($0)" }])
   }
 
+  @Test(arguments: [(5, 50), (10, 1_000)])
+  func `more paths than are counted together, each as rare as any other`(_ steps: Int, _ limit: Int) throws {
+    let harness = try EngineHarness(
+      AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
+    // Every user goes twice from one of 190 pages to another, or to the same again; nobody as anybody else.
+    let pages = 190
+    func name(_ page: Int) -> String { "pages/\(100 + page)" }
+    for from in 0..<pages {
+      let rows = (0..<4 * pages).map { index in
+        var event = ReferenceEvent(
+          user: "u\(from)-\(index / 4)", time: Int64(index % 4 / 2 * 7_200_000 + index % 2 * 1_000),
+          sequence: 0, offset: UInt64(from * 4 * pages + index), name: "$page_view")
+        event.page = name(index % 2 == 0 ? from : index / 4)
+        return event
+      }
+      try harness.apply([rows], receivedMilliseconds: 0)
+    }
+    var query = PathsQuery(appID: "shop", days: 0...0)
+    (query.steps, query.limit) = (steps, limit)
+    let graph = try harness.engine.paths(query, control: QueryControl()).graph
+    let ways = (0..<pages).flatMap { from in
+      (0..<pages).map { from == $0 ? [name(from)] : [name(from), name($0)] }
+    }
+    let inOrder = ways.sorted { $0.lexicographicallyPrecedes($1) }
+    #expect(graph.paths.map(\.nodes) == Array(inOrder.prefix(limit)))
+    #expect(graph.paths.allSatisfy { $0.counts.opens == 2 && $0.counts.users == 1 })
+    #expect(graph.otherOpens == UInt64(2 * (pages * pages - limit)))
+    let users = UInt64(pages * pages)
+    #expect([graph.total.opens, graph.total.users] == [2 * users, users])
+    for node in graph.nodes where node.name != nil {
+      let visitors = UInt64(node.step == 1 ? pages : pages - 1)
+      #expect([node.visits.opens, node.visits.users] == [2 * visitors, visitors])
+      #expect(node.exits == (node.step == 1 ? 2 : 2 * visitors))
+    }
+    let moves = UInt64(pages * (pages - 1))
+    #expect(graph.edges.reduce(0) { $0 + $1.counts.opens } == 2 * moves)
+    #expect(graph.edges.reduce(0) { $0 + $1.counts.users } == moves)
+    checkSums(graph, "limit \(limit)")
+  }
+
   @Test(arguments: ["steps", "limit", "end", "start", "events"])
   func `what cannot be meant is refused by name`(_ field: String) throws {
     let harness = try EngineHarness(

@@ -1,3 +1,5 @@
+import CPrefetch
+
 /// The columns of a day for loops over rows that must not check, count references or allocate.
 struct DayPointers {
   let users: UnsafeBufferPointer<UInt32>
@@ -32,16 +34,23 @@ struct DayPointers {
     }
   }
 
-  /// Adds the rows of a range up by their flags. Most are equal to their neighbours: eight are compared at a time.
+  /// Adds the rows of a range up by their flags. Most are equal to their neighbours: 32 are compared at a time, or eight.
   func countFlags(_ range: Range<Int>, into counts: inout [Int]) {
     precondition(counts.count == 256)
     var row = range.lowerBound
     let raw = UnsafeRawBufferPointer(flags)
     while row + 8 <= range.upperBound {
-      let eight = raw.loadUnaligned(fromByteOffset: row, as: UInt64.self)
-      let first = UInt8(truncatingIfNeeded: eight)
-      if eight == UInt64(first) &* 0x0101_0101_0101_0101 {
-        counts[Int(first)] &+= 8
+      let pattern = UInt64(flags[row]) &* 0x0101_0101_0101_0101
+      func differs(_ offset: Int) -> UInt64 {
+        raw.loadUnaligned(fromByteOffset: row &+ offset, as: UInt64.self) ^ pattern
+      }
+      if row + 32 <= range.upperBound, differs(0) | differs(8) | differs(16) | differs(24) == 0 {
+        counts[Int(flags[row])] &+= 32
+        row += 32
+        continue
+      }
+      if differs(0) == 0 {
+        counts[Int(flags[row])] &+= 8
       } else {
         for next in row..<row + 8 { counts[Int(flags[next])] &+= 1 }
       }
@@ -52,6 +61,28 @@ struct DayPointers {
 }
 
 extension DayPointers {
+  /// Has the rows of some users fetched from memory, all at a time: they lie far apart, and each would be waited for.
+  func fetch(usersAt positions: some Collection<UInt32>) {
+    for position in positions {
+      fetch(users, Int(position))
+      fetch(userEnds, Int(position))
+    }
+    for position in positions {
+      let begin = position == 0 ? 0 : Int(userEnds[Int(position) - 1])
+      for row in [begin, Int(userEnds[Int(position)]) - 1] {
+        fetch(time, row)
+        fetch(event, row)
+        fetch(page, row)
+        fetch(flags, row)
+      }
+    }
+  }
+
+  @inline(__always)
+  private func fetch<Element>(_ column: UnsafeBufferPointer<Element>, _ index: Int) {
+    if let column = column.baseAddress { footfall_prefetch(column + index) }
+  }
+
   /// Without a row.
   static var none: DayPointers {
     let (none, flags) = (UnsafeBufferPointer<UInt32>(start: nil, count: 0), UnsafeBufferPointer<UInt8>(start: nil, count: 0))

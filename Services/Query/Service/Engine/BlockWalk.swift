@@ -115,6 +115,7 @@ struct BlockWalk<Visitor: OpenVisitor> {
     let (dayUsers, ends) = (day.columns.users, day.columns.userEnds)
     takeBackgrounds(positions, day, opens)
     var next = opens.walked.partitioningIndex { Int($0) >= positions.lowerBound }
+    day.columns.fetch(usersAt: opens.walked[next...].prefix { Int($0) < positions.upperBound })
     // Users one after another whose opens are taken at once.
     var begin = positions.lowerBound
     while true {
@@ -146,10 +147,13 @@ struct BlockWalk<Visitor: OpenVisitor> {
   private mutating func takeBackgrounds(
     _ positions: Range<Int>, _ day: WalkedDay, _ opens: DayOpens
   ) {
-    guard opens.backgrounds != nil else { return }
-    for position in positions where opens.isWhole.pointer[position] != 0 {
-      if let background = opens.background(position, dayBegin: day.begin) {
-        backgrounds[Int(day.columns.users[position] - users.lowerBound)] = background
+    guard let packed = opens.backgrounds?.pointer else { return }
+    let (isWhole, dayUsers, first) = (opens.isWhole.pointer, day.columns.users, users.lowerBound)
+    backgrounds.withUnsafeMutableBufferPointer { backgrounds in
+      for position in positions where isWhole[position] != 0 {
+        if let background = DayOpens.background(packed[position], dayBegin: day.begin) {
+          backgrounds[Int(dayUsers[position] &- first)] = background
+        }
       }
     }
   }

@@ -29,15 +29,19 @@ struct LookBack {
     _ timeout: Int64, _ range: ClosedRange<Int>, _ source: DaySource
   ) throws -> [UInt32: Int64] {
     let last = source.snapshot.calendar.start(ofDay: range.lowerBound) - 1
+    let near = source.days(in: range.lowerBound..<range.upperBound + 1).filter {
+      source.begin(of: $0) - last <= timeout
+    }
+    // As a rule it is one day, on which nobody is twice.
+    let mayRepeat = near.count > 1
     var seen: Set<UInt32> = []
     var result: [UInt32: Int64] = [:]
-    for number in source.days(in: range.lowerBound..<range.upperBound + 1)
-    where source.begin(of: number) - last <= timeout {
+    for number in near {
       let day = try source.load(number)
-      for position in day.users.indices where !seen.contains(day.users[position]) {
+      for position in day.users.indices where !mayRepeat || !seen.contains(day.users[position]) {
         let rows = day.rows(ofUserAt: position)
         guard let row = rows.first(where: { !day.isPassive($0) }) else { continue }
-        seen.insert(day.users[position])
+        if mayRepeat { seen.insert(day.users[position]) }
         if day.isLaunch(row) || day.time(row) - last > timeout { continue }
         result[day.users[position]] = day.time(row)
       }

@@ -37,13 +37,22 @@ struct OpenWalk<Visitor: OpenVisitor> {
     var isFollowed = false
   }
 
-  private struct LoadedStep: Sendable {
+  /// A class: every block looks at every day, and a copy of a day is a reference to each of its columns.
+  private final class LoadedStep: Sendable {
     let step: Step
     let columns: DayColumns
     let marks: Visitor.Marks
     let end: Int64
     /// Of days of the range, where they are known and wanted.
     let opens: DayOpens?
+
+    init(_ step: Step, _ columns: DayColumns, _ marks: Visitor.Marks, end: Int64, _ opens: DayOpens?) {
+      self.step = step
+      self.columns = columns
+      self.marks = marks
+      self.end = end
+      self.opens = opens
+    }
   }
 
   /// A block between two batches. Unchecked: one thread at a time has it.
@@ -177,8 +186,8 @@ struct OpenWalk<Visitor: OpenVisitor> {
     return try control.operation("filter", "what counts of each day") {
       try zip(batch, days).map { step, day in
         LoadedStep(
-          step: step, columns: day.columns, marks: try prepare(day.columns, step.place),
-          end: source.begin(of: step.number + 1), opens: day.opens)
+          step, day.columns, try prepare(day.columns, step.place),
+          end: source.begin(of: step.number + 1), day.opens)
       }
     }
   }

@@ -12,14 +12,14 @@ struct PageSet: Sendable, BitwiseCopyable {
 
   @inline(__always)
   mutating func insert(_ page: Int, _ rest: inout LargePageSets) {
-    let bit: UInt64 = 1 << UInt64(page & 63)
-    switch page >> 6 {
-    case 0: bits0 |= bit
-    case 1: bits1 |= bit
-    case 2: bits2 |= bit
-    case 3: bits3 |= bit
-    default: rest.insert(UInt32(page), &self)
-    }
+    let bit: UInt64 = 1 &<< UInt64(page & 63)
+    let word = page &>> 6
+    // Each of them, whichever it is: which page comes next cannot be predicted.
+    bits0 |= word == 0 ? bit : 0
+    bits1 |= word == 1 ? bit : 0
+    bits2 |= word == 2 ? bit : 0
+    bits3 |= word == 3 ? bit : 0
+    if word > 3 { rest.insert(UInt32(page), &self) }
   }
 
   /// How many they are; the set is done with. Code 0, a visit without a page, is no page.

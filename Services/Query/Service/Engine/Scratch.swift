@@ -19,6 +19,26 @@ final class Scratch<Element: BitwiseCopyable>: @unchecked Sendable {
     }
   }
 
+  /// Of which nothing is known: whatever is read must have been written.
+  init(uninitialized count: Int) {
+    self.count = count
+    pointer = .allocate(capacity: max(count, 1))
+  }
+
+  /// The first so many elements of another one, and so many more that are `rest`.
+  convenience init(_ other: Scratch, first: Int, _ rest: Element, more: Int) {
+    precondition(first <= other.count)
+    self.init(uninitialized: first + more)
+    pointer.initialize(from: other.pointer, count: first)
+    (pointer + first).initialize(repeating: rest, count: more)
+  }
+
+  convenience init(_ other: Scratch, first: Int) {
+    precondition(first <= other.count)
+    self.init(uninitialized: first)
+    pointer.initialize(from: other.pointer, count: first)
+  }
+
   deinit { pointer.deallocate() }
 
   var byteCount: Int { count * MemoryLayout<Element>.stride }

@@ -201,45 +201,45 @@ struct PageVisitor: OpenVisitor {
       total.bounceable += 1
       let views = opens.views(of: open..<open + 1)
       if views.isEmpty { continue }
-      let entry = day.page(Int(opens.viewRow.pointer[views.lowerBound]))
+      let entry = Int(opens.viewPage.pointer[views.lowerBound])
       pages[entry].entries += 1
-      pages[day.page(Int(opens.viewRow.pointer[views.upperBound - 1]))].exits += 1
+      pages[Int(opens.viewPage.pointer[views.upperBound - 1])].exits += 1
       if views.count == 1 { pages[entry].bounces += 1 }
     }
     for position in positions {
       user = Int(day.columns.users[position] &- base)
       let views = opens.views(of: opens.opens(ofUserAt: position))
+      let firstRow = position == 0 ? 0 : Int(day.columns.userEnds[position - 1])
       if wanted == nil, wordsPerUser > 0 {
-        takeViews(views, of: opens, pages)
+        takeViews(views, firstRow, of: opens, pages)
       } else {
-        takeEachView(views, of: opens, pages)
+        takeEachView(views, firstRow, of: opens, pages)
       }
     }
     takeShares(positions, of: opens)
   }
 
   private mutating func takeEachView(
-    _ views: Range<Int>, of opens: DayOpens, _ pages: UnsafeMutablePointer<PageMetrics>
+    _ views: Range<Int>, _ firstRow: Int, of opens: DayOpens, _ pages: UnsafeMutablePointer<PageMetrics>
   ) {
     for view in views {
-      let row = Int(opens.viewRow.pointer[view])
-      guard test.holds(row, day) else { continue }
-      pages[day.page(row)].stayMilliseconds += Int64(opens.viewStay.pointer[view])
-      visit(day.page(row))
+      guard test.holds(firstRow + Int(opens.viewRow.pointer[view]), day) else { continue }
+      let page = Int(opens.viewPage.pointer[view])
+      pages[page].stayMilliseconds += Int64(opens.viewStay.pointer[view])
+      visit(page)
     }
   }
 
   /// The same without a branch: whether a user sees a page for the first time cannot be predicted.
   @inline(__always)
   private mutating func takeViews(
-    _ views: Range<Int>, of opens: DayOpens, _ pages: UnsafeMutablePointer<PageMetrics>
+    _ views: Range<Int>, _ firstRow: Int, of opens: DayOpens, _ pages: UnsafeMutablePointer<PageMetrics>
   ) {
     let words = visitedPointer + user * wordsPerUser
     var isAny: UInt64 = 0
     for view in views {
-      let row = Int(opens.viewRow.pointer[view])
-      let counts: UInt64 = test.holds(row, day) ? 1 : 0
-      let page = day.page(row)
+      let counts: UInt64 = test.holds(firstRow &+ Int(opens.viewRow.pointer[view]), day) ? 1 : 0
+      let page = Int(opens.viewPage.pointer[view])
       let bit = counts &<< UInt64(page & 63)
       let word = words[page &>> 6]
       words[page &>> 6] = word | bit

@@ -7,6 +7,8 @@ protocol PathKey: Sendable, Equatable {
   func bits(_ shift: Int, _ mask: UInt32) -> UInt32
   /// Puts a node there, where none is.
   mutating func put(_ node: UInt32, _ shift: Int)
+  /// Without the nodes that another one does not have.
+  static func & (a: Self, b: Self) -> Self
   /// Moves all nodes down, the first is free then, the last falls out.
   func moved(down shift: Int) -> Self
   var hash: UInt64 { get }
@@ -59,6 +61,13 @@ struct WidePathKey: PathKey {
     }
   }
 
+  static func & (left: WidePathKey, right: WidePathKey) -> WidePathKey {
+    var both = WidePathKey()
+    both.a = left.a & right.a
+    both.b = left.b & right.b
+    return both
+  }
+
   func moved(down shift: Int) -> WidePathKey {
     var moved = WidePathKey()
     moved.b = b >> UInt128(shift) | a << UInt128(128 - shift)
@@ -91,90 +100,17 @@ struct PathLayout: Sendable {
   @inline(__always)
   func shift(_ step: Int) -> Int { (steps &- 1 &- step) &* bits }
 
+  /// By number of nodes: a path of so many, all of their bits 1.
+  func masks<Key: PathKey>() -> [Key] {
+    var mask = Key.empty
+    return [mask] + (0..<steps).map { step in
+      mask.put(self.mask, shift(step))
+      return mask
+    }
+  }
+
   /// The nodes of a path, in order of time.
   func nodes(_ key: some PathKey) -> [UInt32] {
     (0..<steps).map { key.bits(shift($0), mask) }.prefix { $0 != 0 }.map { $0 }
-  }
-}
-
-/// How many opens and users took each path: open addressing.
-struct PathTable<Key: PathKey> {
-  private var slots: [Slot] = []
-  private var count = 0
-
-  private struct Slot {
-    var key = Key.empty
-    var opens: UInt32 = 0
-    var users: UInt32 = 0
-  }
-
-  init(capacity: Int) {
-    var size = 64
-    while size < capacity * 2 { size *= 2 }
-    slots = Array(repeating: Slot(), count: size)
-  }
-
-  /// Adds opens: their paths, and 1 for those that are their user's first on their path.
-  mutating func add(
-    _ keys: UnsafeBufferPointer<Key>, _ isFirst: UnsafeBufferPointer<UInt8>, _ range: Range<Int>
-  ) {
-    precondition(count + range.count < slots.count, "a table of paths is full")
-    count += slots.withUnsafeMutableBufferPointer { slots in
-      let mask = slots.count &- 1
-      var added = 0
-      for index in range {
-        let key = keys[index]
-        var slot = Int(truncatingIfNeeded: key.hash) & mask
-        while slots[slot].opens != 0, slots[slot].key != key { slot = (slot &+ 1) & mask }
-        added &+= slots[slot].opens == 0 ? 1 : 0
-        slots[slot].key = key
-        slots[slot].opens &+= 1
-        slots[slot].users &+= UInt32(isFirst[index])
-      }
-      return added
-    }
-  }
-
-  /// Adds the paths that may be among the first to them.
-  func add(to top: inout TopPaths<Key>) {
-    slots.withUnsafeBufferPointer { slots in
-      // Nearly all have too few opens, as slots without a path have none: one test that can be predicted.
-      var least = top.leastOpens
-      for slot in slots where slot.opens >= least {
-        top.add(PathTotal(key: slot.key, opens: slot.opens, users: slot.users))
-        least = top.leastOpens
-      }
-    }
-  }
-}
-
-struct PathTotal<Key: PathKey>: Sendable {
-  let key: Key
-  let opens: UInt32
-  let users: UInt32
-
-  /// More opens first, then by the nodes' names.
-  @inline(__always)
-  func comes(before other: PathTotal) -> Bool {
-    opens != other.opens ? opens > other.opens : key < other.key
-  }
-}
-
-/// The first so many of many.
-struct TopPaths<Key: PathKey>: Sendable {
-  private(set) var paths: [PathTotal<Key>] = []
-  private let limit: Int
-
-  /// One with fewer is not among them.
-  var leastOpens: UInt32 { paths.count == limit ? paths[limit - 1].opens : 1 }
-
-  init(limit: Int) { self.limit = limit }
-
-  mutating func add(_ path: PathTotal<Key>) {
-    if paths.count == limit {
-      if !path.comes(before: paths[limit - 1]) { return }
-      paths.removeLast()
-    }
-    paths.insert(path, at: paths.partitioningIndex { path.comes(before: $0) })
   }
 }

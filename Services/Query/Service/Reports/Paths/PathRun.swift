@@ -49,12 +49,12 @@ struct PathRun {
     walk.takesWholeOpens = !plan.nodes.isOfEvents
     walk.markBytesPerRow = scope.maskBytesPerRow
     let parts = try walk.run().parts
-    // Records, and the same by user.
+    // Those of several batches of days, and the same put together.
     let bytes = parts.reduce(0) { $0 + $1.byteCount }
-    try scope.control.charge(bytes * 3, for: "the path of each open")
+    try scope.control.charge(bytes * 2, for: "the path of each open")
     defer { scope.control.release(bytes) }
     let grouped = Dictionary(grouping: parts, by: \.firstUser).sorted { $0.key < $1.key }
-    let blocks = try scope.control.operation("order paths", "by user and by path") {
+    let blocks = try scope.control.operation("order paths", "by user") {
       try Blocks.map(grouped.count, threads: Limits.threadsDefault) { [control = scope.control] number in
         try control.check()
         return PathBlock(grouped[number].value)

@@ -52,7 +52,7 @@ struct PathGroups: Sendable {
       return groups.map { group in
         PathGraph.Node(
           step: step + 1, name: name(step, group),
-          visits: totals.nodes[step * groupCount + group].counts,
+          visits: totals.nodes[step * groupCount + group],
           exits: totals.exits(step, group, self))
       }
     }
@@ -69,7 +69,7 @@ struct PathGroups: Sendable {
       edges.append(
         RankedEdge(
           step: step, from: from, to: to, fromNode: node(step, from), toNode: node(step + 1, to),
-          counter: edge))
+          counts: edge))
     }
     guard edges.count <= Limits.answerPointsMax else {
       throw QueryError(
@@ -80,7 +80,7 @@ struct PathGroups: Sendable {
     return edges.map {
       PathGraph.Edge(
         step: $0.step + 1, from: name($0.step, $0.from), to: name($0.step + 1, $0.to),
-        counts: $0.counter.counts)
+        counts: $0.counts)
     }
   }
 
@@ -97,11 +97,11 @@ private struct RankedEdge {
   let to: Int
   let fromNode: UInt32
   let toNode: UInt32
-  let counter: PathTotals.Counter
+  let counts: PathCounts
 
   func comes(before other: RankedEdge) -> Bool {
     if step != other.step { return step < other.step }
-    if counter.opens != other.counter.opens { return counter.opens > other.counter.opens }
+    if counts.opens != other.counts.opens { return counts.opens > other.counts.opens }
     return (fromNode, toNode) < (other.fromNode, other.toNode)
   }
 }
@@ -155,68 +155,103 @@ struct EdgePlaces: Sendable {
   }
 }
 
-/// What was counted of nodes and edges. Users come one after another, all of a user's opens together.
-struct PathTotals: Sendable {
-  struct Counter: Sendable {
-    private(set) var opens: UInt32 = 0
-    private var users: UInt32 = 0
-    /// Who was counted last; 0: nobody.
-    private var user: UInt32 = 0
+/// Opens and users at a node or over an edge that were counted of late, in one word: to count is one load and one store. Users come one
+/// after another, all of a user's opens together.
+private struct RecentCounts: BitwiseCopyable {
+  /// From the low bits up: who was counted last, 0: nobody; users; opens.
+  private var word: UInt64 = 0
 
-    var counts: PathCounts { PathCounts(opens: UInt64(opens), users: UInt64(users)) }
+  private static let userBits: UInt64 = 32
+  private static let countBits: UInt64 = 16
+  static let opensMax = 1 << Int(countBits) - 1
 
-    @inline(__always)
-    fileprivate mutating func add(_ user: UInt32) {
-      opens &+= 1
-      users &+= self.user == user ? 0 : 1
-      self.user = user
-    }
-
-    fileprivate mutating func merge(_ other: Counter) {
-      opens += other.opens
-      users += other.users
-    }
+  /// - Parameter user: not below the last one.
+  @inline(__always)
+  mutating func add(_ user: UInt32) {
+    let distance = UInt64(user &- UInt32(truncatingIfNeeded: word))
+    let users: UInt64 = distance == 0 ? 0 : 1
+    word = word &+ distance &+ users &<< Self.userBits &+ 1 &<< (Self.userBits &+ Self.countBits)
   }
 
-  /// By step and group.
-  private(set) var nodes: [Counter]
+  /// Moves what was counted to a total; who was counted last stays.
+  mutating func move(to total: inout PathCounts) {
+    total.opens += word >> (Self.userBits + Self.countBits)
+    total.users += word >> Self.userBits & (1 << Self.countBits - 1)
+    word &= 1 << Self.userBits - 1
+  }
+}
+
+/// What was counted of nodes and edges.
+struct PathTotals: Sendable {
+  /// By step and group. Of `PathGroups.none` they say nothing.
+  private(set) var nodes: [PathCounts]
   /// By `places`. An open that ends before the last step has one to `PathGroups.none`.
-  private(set) var edges: [Counter]
+  private(set) var edges: [PathCounts]
   private(set) var places: EdgePlaces
-  private var whole = Counter()
-  var total: PathCounts { whole.counts }
+  /// The same, not yet in `nodes` and `edges`.
+  private var recentNodes: [RecentCounts]
+  private var recentEdges: [RecentCounts]
+  private var recentOpens = 0
 
   init(_ groups: PathGroups) {
-    nodes = Array(repeating: Counter(), count: groups.steps * groups.groupCount)
+    let nodeCount = groups.steps * groups.groupCount
     places = EdgePlaces(steps: groups.steps, groupCount: groups.groupCount)
-    edges = Array(repeating: Counter(), count: places.count)
+    nodes = Array(repeating: PathCounts(), count: nodeCount)
+    edges = Array(repeating: PathCounts(), count: places.count)
+    recentNodes = Array(repeating: RecentCounts(), count: nodeCount)
+    recentEdges = Array(repeating: RecentCounts(), count: places.count)
   }
 
   /// How many opens end in a group of a step.
   func exits(_ step: Int, _ group: Int, _ groups: PathGroups) -> UInt64 {
-    if step == groups.steps - 1 { return nodes[step * groups.groupCount + group].counts.opens }
-    return places.known(step, group, groups.none).map { edges[$0].counts.opens } ?? 0
+    if step == groups.steps - 1 { return nodes[step * groups.groupCount + group].opens }
+    return places.known(step, group, groups.none).map { edges[$0].opens } ?? 0
   }
 
+  /// - Parameter block: in the order of its users, who come behind those of all blocks before.
   mutating func add<Key: PathKey>(_ block: PathBlock<Key>, _ plan: PathPlan, _ groups: PathGroups) {
-    if !places.isDense || plan.end != 0 { return addAny(block, plan, groups) }
+    var begin = 0
+    while begin < block.keys.count {
+      let end = min(block.keys.count, begin + RecentCounts.opensMax - recentOpens)
+      if !places.isDense || plan.end != 0 {
+        addAny(block, begin..<end, plan, groups)
+      } else {
+        addForward(block, begin..<end, plan, groups)
+      }
+      recentOpens += end - begin
+      if recentOpens == RecentCounts.opensMax { settle() }
+      begin = end
+    }
+  }
+
+  /// Must be called before anything is read.
+  mutating func settle() {
+    for number in nodes.indices { recentNodes[number].move(to: &nodes[number]) }
+    for number in edges.indices { recentEdges[number].move(to: &edges[number]) }
+    recentOpens = 0
+  }
+
+  private mutating func addForward<Key: PathKey>(
+    _ block: PathBlock<Key>, _ range: Range<Int>, _ plan: PathPlan, _ groups: PathGroups
+  ) {
     let (nodeCount, groupCount, layout) = (groups.nodeCount, groups.groupCount, plan.layout)
-    var whole = self.whole
+    let (mask, firstShift) = (layout.mask, layout.shift(0))
+    let firstUser = block.firstUser + 1
     block.keys.withUnsafeBufferPointer { keys in
       block.users.withUnsafeBufferPointer { users in
         groups.groupOf.withUnsafeBufferPointer { groupOf in
-          nodes.withUnsafeMutableBufferPointer { nodes in
-            edges.withUnsafeMutableBufferPointer { edges in
-              for index in 0..<keys.count {
-                let user = block.firstUser &+ users[index]
+          recentNodes.withUnsafeMutableBufferPointer { nodes in
+            recentEdges.withUnsafeMutableBufferPointer { edges in
+              for index in range {
+                let user = firstUser &+ users[index]
                 let key = keys[index]
-                whole.add(user)
-                var last = Int(groupOf[Int(key.bits(layout.shift(0), layout.mask))])
+                var shift = firstShift
+                var last = Int(groupOf[Int(key.bits(shift, mask))])
                 nodes[last].add(user)
                 // All steps, whether or not the path goes so far: where it ends cannot be predicted.
                 for step in 1..<layout.steps {
-                  let node = Int(key.bits(layout.shift(step), layout.mask))
-                  let group = Int(groupOf[step &* nodeCount &+ node])
+                  shift &-= layout.bits
+                  let group = Int(groupOf[step &* nodeCount &+ Int(key.bits(shift, mask))])
                   nodes[step &* groupCount &+ group].add(user)
                   edges[((step &- 1) &* groupCount &+ last) &* groupCount &+ group].add(user)
                   last = group
@@ -227,20 +262,19 @@ struct PathTotals: Sendable {
         }
       }
     }
-    self.whole = whole
   }
 
   private mutating func addAny<Key: PathKey>(
-    _ block: PathBlock<Key>, _ plan: PathPlan, _ groups: PathGroups
+    _ block: PathBlock<Key>, _ range: Range<Int>, _ plan: PathPlan, _ groups: PathGroups
   ) {
-    for index in block.keys.indices {
-      let user = block.firstUser + block.users[index]
-      whole.add(user)
+    let firstUser = block.firstUser + 1
+    for index in range {
+      let user = firstUser + block.users[index]
       var last = 0
       var lastStep = 0
       PathSteps(block.keys[index], plan).forEach { step, node in
         let group = Int(groups.groupOf[step * groups.nodeCount + Int(node)])
-        nodes[step * groups.groupCount + group].add(user)
+        recentNodes[step * groups.groupCount + group].add(user)
         if step > 0 { addEdge(step - 1, last, group, user) }
         last = group
         lastStep = step
@@ -250,19 +284,32 @@ struct PathTotals: Sendable {
   }
 
   private mutating func addEdge(_ step: Int, _ from: Int, _ to: Int, _ user: UInt32) {
-    let number = places.number(step, from, to)
-    if number >= edges.count { edges.append(Counter()) }
-    edges[number].add(user)
+    let number = number(step, from, to)
+    recentEdges[number].add(user)
   }
 
+  private mutating func number(_ step: Int, _ from: Int, _ to: Int) -> Int {
+    let number = places.number(step, from, to)
+    if number >= edges.count {
+      edges.append(PathCounts())
+      recentEdges.append(RecentCounts())
+    }
+    return number
+  }
+
+  /// - Parameter other: of other users.
   mutating func merge(_ other: PathTotals) {
-    whole.merge(other.whole)
-    for cell in nodes.indices { nodes[cell].merge(other.nodes[cell]) }
+    for cell in nodes.indices { nodes[cell].add(other.nodes[cell]) }
     for (number, edge) in other.edges.enumerated() where edge.opens > 0 {
       let (step, from, to) = other.places.ends(of: number)
-      let own = places.number(step, from, to)
-      if own >= edges.count { edges.append(Counter()) }
-      edges[own].merge(edge)
+      edges[self.number(step, from, to)].add(edge)
     }
+  }
+}
+
+extension PathCounts {
+  fileprivate mutating func add(_ other: PathCounts) {
+    opens += other.opens
+    users += other.users
   }
 }

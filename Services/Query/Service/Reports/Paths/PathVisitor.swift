@@ -1,42 +1,122 @@
-/// The paths of a block's opens: of each open its path and its user.
-struct PathRecords<Key: PathKey>: Sendable {
+/// The paths of opens of a block of users as they are found: of each open its path and its user.
+struct PathRecords<Key: PathKey> {
   let firstUser: UInt32
-  var keys: [Key] = []
+  /// As many as there is room for.
+  private var keys: [Key] = []
   /// From `firstUser` on.
-  var users: [UInt32] = []
+  private var users: [UInt32] = []
+  private var count = 0
 
-  var byteCount: Int { keys.count * (MemoryLayout<Key>.stride + 4) }
+  init(firstUser: UInt32) { self.firstUser = firstUser }
 
-  mutating func append(_ other: PathRecords) {
-    keys += other.keys
-    users += other.users
+  mutating func append(_ key: Key, of user: UInt32) {
+    makeRoom(for: 1)
+    keys[count] = key
+    users[count] = user - firstUser
+    count += 1
   }
 
   /// Adds so many at most.
   ///
   /// - Parameter fill: writes them, the users from `firstUser` on, and says how many they were. It may write one more.
   mutating func append(
-    _ count: Int, _ fill: (UnsafeMutablePointer<Key>, UnsafeMutablePointer<UInt32>) -> Int
+    _ most: Int, _ fill: (UnsafeMutablePointer<Key>, UnsafeMutablePointer<UInt32>) -> Int
   ) {
-    let before = keys.count
-    keys += repeatElement(Key.empty, count: count + 1)
-    users += repeatElement(0, count: count + 1)
-    let added = keys.withUnsafeMutableBufferPointer { keys in
+    makeRoom(for: most + 1)
+    let count = count
+    self.count += keys.withUnsafeMutableBufferPointer { keys in
       users.withUnsafeMutableBufferPointer { users in
         guard let keys = keys.baseAddress, let users = users.baseAddress else { return 0 }
-        return fill(keys + before, users + before)
+        return fill(keys + count, users + count)
       }
     }
-    keys.removeLast(count + 1 - added)
-    users.removeLast(count + 1 - added)
+  }
+
+  private mutating func makeRoom(for more: Int) {
+    let missing = count + more - keys.count
+    if missing <= 0 { return }
+    let added = max(missing, keys.count)
+    keys += repeatElement(Key.empty, count: added)
+    users += repeatElement(0, count: added)
+  }
+
+  /// In the order of the users.
+  ///
+  /// - Parameter userCount: of the block.
+  func block(_ userCount: Int) -> PathBlock<Key> {
+    PathBlock(firstUser, userCount, keys[..<count], users[..<count])
+  }
+}
+
+/// The paths of opens of a block of users, in the order of the users.
+struct PathBlock<Key: PathKey>: Sendable {
+  let firstUser: UInt32
+  private(set) var keys: [Key] = []
+  /// From `firstUser` on.
+  private(set) var users: [UInt32] = []
+  /// How many users they are.
+  private(set) var userCount = 0
+
+  var byteCount: Int { keys.count * (MemoryLayout<Key>.stride + 4) }
+
+  /// - Parameter parts: of the same users; not empty.
+  init(_ parts: [PathBlock]) {
+    if parts.count == 1 {
+      self = parts[0]
+    } else {
+      let users = parts.flatMap(\.users)
+      self.init(
+        parts[0].firstUser, Int(users.max() ?? 0) + 1, parts.flatMap(\.keys)[...], users[...])
+    }
+  }
+
+  /// Cost: two passes over the opens. Those of a block are in the processor's cache while it is walked.
+  fileprivate init(
+    _ firstUser: UInt32, _ usersMax: Int, _ keys: ArraySlice<Key>, _ users: ArraySlice<UInt32>
+  ) {
+    self.firstUser = firstUser
+    var ends = [UInt32](repeating: 0, count: usersMax + 1)
+    keys.withUnsafeBufferPointer { keys in
+      users.withUnsafeBufferPointer { users in
+        ends.withUnsafeMutableBufferPointer { ends in
+          for user in users { ends[Int(user) &+ 1] &+= 1 }
+          for index in 1..<ends.count {
+            userCount &+= ends[index] == 0 ? 0 : 1
+            ends[index] &+= ends[index &- 1]
+          }
+          put(keys, users, ends)
+        }
+      }
+    }
+  }
+
+  /// - Parameter ends: by user: the place of the next one.
+  private mutating func put(
+    _ oldKeys: UnsafeBufferPointer<Key>, _ oldUsers: UnsafeBufferPointer<UInt32>,
+    _ ends: UnsafeMutableBufferPointer<UInt32>
+  ) {
+    let count = oldKeys.count
+    users = [UInt32](unsafeUninitializedCapacity: count) { users, filledUsers in
+      keys = [Key](unsafeUninitializedCapacity: count) { keys, filledKeys in
+        for index in 0..<count {
+          let user = oldUsers[index]
+          let place = Int(ends[Int(user)])
+          keys[place] = oldKeys[index]
+          users[place] = user
+          ends[Int(user)] &+= 1
+        }
+        filledKeys = count
+      }
+      filledUsers = count
+    }
   }
 }
 
 struct PathSummary<Key: PathKey>: WalkSummary {
-  private(set) var parts: [PathRecords<Key>] = []
+  private(set) var parts: [PathBlock<Key>] = []
 
   init() {}
-  init(_ records: PathRecords<Key>) { if !records.keys.isEmpty { parts = [records] } }
+  init(_ block: PathBlock<Key>) { if !block.keys.isEmpty { parts = [block] } }
 
   mutating func merge(_ other: PathSummary) { parts += other.parts }
 }
@@ -85,6 +165,8 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
   private let layout: PathLayout
   private let isOfEvents: Bool
   private let numbers: Scratch<UInt32>
+  private let masks: [Key]
+  private let userCount: Int
   private var records: PathRecords<Key>
   private var day: WalkedDay?
   private var pages = UnsafeBufferPointer<UInt32>(start: nil, count: 0)
@@ -94,7 +176,9 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
     self.plan = plan
     self.numbers = numbers
     layout = plan.layout
+    masks = layout.masks()
     isOfEvents = plan.nodes.isOfEvents
+    userCount = users.count
     records = PathRecords(firstUser: users.lowerBound)
   }
 
@@ -106,7 +190,7 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
 
   mutating func takeSummary() -> PathSummary<Key> {
     defer { records = PathRecords(firstUser: records.firstUser) }
-    return PathSummary(records)
+    return PathSummary(records.block(userCount))
   }
 
   @inline(__always)
@@ -139,7 +223,7 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
       where test.holds(Int(opens.firstRow.pointer[number]), day) {
         var open = Open()
         for view in opens.views(of: number..<number + 1) {
-          take(numbers.pointer[Int(pages[Int(opens.viewRow.pointer[view])])], &open)
+          take(numbers.pointer[Int(opens.viewPage.pointer[view])], &open)
           if plan.end == 0, open.count == layout.steps { break }
         }
         note(open, of: user)
@@ -149,23 +233,36 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
 
   /// The same where paths are the first nodes of opens.
   private mutating func takeFirst(_ positions: Range<Int>, _ opens: DayOpens, _ day: WalkedDay) {
-    let (test, firstUser) = (test, records.firstUser)
-    let nodes = PathNodeLook(
-      numbers: numbers.pointer, pages: pages, viewRow: opens.viewRow.pointer, layout: layout)
-    records.append(opens.opens(ofUsersAt: positions).count) { keys, users in
-      var count = 0
-      for position in positions {
-        let user = day.columns.users[position] &- firstUser
-        for number in opens.opens(ofUserAt: position) {
-          let views = opens.views(of: number..<number &+ 1)
-          if views.isEmpty { continue }
-          let key: Key = nodes.first(of: views)
-          keys[count] = key
-          users[count] = user
-          count &+= test.holds(Int(opens.firstRow.pointer[number]), day) && key != Key.empty ? 1 : 0
+    // Each asked for once: what the loop reads lies behind pointers that it need not look up.
+    let (test, firstUser, dayUsers) = (test, records.firstUser, day.columns.users)
+    let (firstOpen, firstRow) = (opens.firstOpen.pointer, opens.firstRow.pointer)
+    let (firstView, nodes, numbers) = (opens.firstView.pointer, opens.viewNode.pointer, numbers.pointer)
+    let (steps, bits, firstShift) = (layout.steps, layout.bits, layout.shift(0))
+    masks.withUnsafeBufferPointer { masks in
+      records.append(opens.opens(ofUsersAt: positions).count) { keys, users in
+        var count = 0
+        var number = Int(firstOpen[positions.lowerBound])
+        for position in positions {
+          let user = dayUsers[position] &- firstUser
+          let end = Int(firstOpen[position &+ 1])
+          while number < end {
+            let view = Int(firstView[number])
+            var key = Key.empty
+            var shift = firstShift
+            // As many as are wanted, whosever they are: how many an open has cannot be predicted.
+            for step in 0..<steps {
+              key.put(numbers[Int(nodes[view &+ step])], shift)
+              shift &-= bits
+            }
+            key = key & masks[min(Int(firstView[number &+ 1]) &- view, steps)]
+            keys[count] = key
+            users[count] = user
+            count &+= test.holds(Int(firstRow[number]), day) && key != Key.empty ? 1 : 0
+            number &+= 1
+          }
         }
+        return count
       }
-      return count
     }
   }
 
@@ -196,8 +293,7 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
   private mutating func note(_ open: Open, of user: UInt32) {
     let key = plan.end == 0 ? open.key : inOrderOfTime(open.found, open.foundCount)
     if key == Key.empty { return }
-    records.keys.append(key)
-    records.users.append(user &- records.firstUser)
+    records.append(key, of: user)
   }
 
   private func inOrderOfTime(_ found: Key, _ count: Int) -> Key {
@@ -206,39 +302,5 @@ struct PathVisitor<Key: PathKey>: OpenVisitor {
       key.put(found.bits(layout.shift(step), layout.mask), layout.shift(count - 1 - step))
     }
     return key
-  }
-}
-
-/// The nodes of page visits, for paths that are the first nodes of opens.
-private struct PathNodeLook {
-  let numbers: UnsafeMutablePointer<UInt32>
-  let pages: UnsafeBufferPointer<UInt32>
-  let viewRow: UnsafeMutablePointer<UInt32>
-  let layout: PathLayout
-
-  /// The path of an open's page visits, of which there must be some.
-  @inline(__always)
-  func first<Key: PathKey>(of views: Range<Int>) -> Key {
-    var path = (key: Key.empty, length: 0, last: UInt32(0))
-    // So many at least, as the last one counts once however often it comes: how many an open has cannot be predicted.
-    var view = views.lowerBound
-    for _ in 0..<layout.steps {
-      add(min(view, views.upperBound &- 1), &path)
-      view &+= 1
-    }
-    while view < views.upperBound, path.length < layout.steps {
-      add(view, &path)
-      view &+= 1
-    }
-    return path.key
-  }
-
-  @inline(__always)
-  private func add<Key: PathKey>(_ view: Int, _ path: inout (key: Key, length: Int, last: UInt32)) {
-    let node = numbers[Int(pages[Int(viewRow[view])])]
-    let isNext = (node == 0 ? 0 : 1) & (node == path.last ? 0 : 1)
-    path.key.put(node &* UInt32(truncatingIfNeeded: isNext), layout.shift(path.length))
-    path.length &+= isNext
-    path.last = node == 0 ? path.last : node
   }
 }
