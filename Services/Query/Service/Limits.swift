@@ -101,9 +101,13 @@ package enum Limits {
   static let hotBufferRowsMax = 1 << 14
   /// Unsealed rows of an app at which a merge is begun.
   static let sealRows = 1 << 17
-  /// The same while the log is far ahead, and however many of them wait for others: the more rows a merge takes, the fewer does it
-  /// write again for each. The rest of `unsealedRowsMax` is for what comes while it runs.
-  static let sealRowsFarBehind = unsealedRowsMax / 8 * 5
+  /// The same while the log is far ahead: of days that it has gone past, so that none of them is written twice.
+  static let sealRowsOfPastDays = 1 << 19
+  /// However many of them wait for others. The rest of `unsealedRowsMax` is for what comes while a merge runs.
+  static let sealRowsAlways = unsealedRowsMax / 4 * 3
+  /// A day that the log has not gone past is written where it has this part of the unsealed rows: too little else is there to
+  /// write.
+  static let partOfUnfinishedDayMax = 0.75
   /// What `--seal-rows` may ask for.
   static let sealRowsSettingMax = 1 << 20
   /// Rows of a day that a merge writes again for each new one, unless the unsealed rows are half of what they may be.
@@ -121,7 +125,7 @@ package enum Limits {
   static let compressAfterSecondsDefault = 60
   static let pagesGivenBackAtATime = 256
   /// Unsealed rows of an app at which the log waits for the merge.
-  static let unsealedRowsMax = 7 << 18
+  static let unsealedRowsMax = 7 << 19
   /// A user's first active times are stored in chunks of this many users.
   static let usersPerChunk = 1 << 12
   /// Strings that one row of the file holds at most, where rows are put together, and their bytes as they are stored.
@@ -145,10 +149,10 @@ package enum Limits {
   static func assertRelations() {
     WalkedDay.assertCodes()
     precondition(pathStepsMax * pathNodeBitsMax <= WidePathKey.bitWidth)
-    // So many rows are enough for a merge that puts away half of them at least.
-    precondition(sealRows <= sealRowsFarBehind && sealRowsFarBehind > unsealedRowsMax / 2)
-    precondition(sealRowsFarBehind < unsealedRowsMax)
-    precondition(sealRowsSettingMax <= sealRowsFarBehind)
+    // So many rows are enough for a merge that puts some of them away, whatever it costs.
+    precondition(sealRows <= sealRowsAlways && sealRowsAlways > unsealedRowsMax / 2)
+    precondition(sealRowsAlways < unsealedRowsMax && sealRowsOfPastDays < sealRowsAlways)
+    precondition(sealRowsSettingMax <= sealRowsAlways)
     precondition(hotBufferRowsMax <= sealRows)
     precondition(funnelStepsMax <= 32, "a step is a bit of a 32-bit mask")
     precondition(breakdownLimitDefault <= breakdownLimitMax)

@@ -53,8 +53,7 @@ package final class QueryConsumer: LogConsumer {
     // While the log comes faster than it is merged, it waits here, outside of the transaction: for the merge that runs, if there
     // is one and it is enough.
     do {
-      try engine.mergeIfDue(
-        rows: min(Limits.sealRows, unsealedRowsMax), leavesFew: true, overfullRows: unsealedRowsMax)
+      try engine.mergeIfDue(.past, overfullRows: unsealedRowsMax)
     } catch {
       // Full disk for instance: the next transaction fails with it, so that it is said, and the log comes again after a while.
       mergeFailure.withLock { $0 = error }

@@ -63,8 +63,11 @@ package final class QueryService: QueryHandlers {
     var position = engine.currentPosition
     // As in ingest: a wall clock that is set ahead while the process runs makes no day old.
     let (wall, start) = (WallClock.nowMilliseconds, MonotonicClock.now)
+    var hasMore = false
     while true {
-      try await Task.sleep(for: .milliseconds(Self.mergeIntervalMilliseconds))
+      if hasMore { try Task.checkCancellation() } else {
+        try await Task.sleep(for: .milliseconds(Self.mergeIntervalMilliseconds))
+      }
       quiet = engine.currentPosition == position ? quiet + 1 : 0
       position = engine.currentPosition
       // A setting below the default means it: nothing waits then.
@@ -72,25 +75,30 @@ package final class QueryService: QueryHandlers {
       let now = min(
         WallClock.nowMilliseconds, wall + (MonotonicClock.now - start) / 1_000_000)
       let isFarBehind = isFarBehind
-      let rows = isFarBehind && leavesFew ? max(sealRows, Limits.sealRowsFarBehind) : sealRows
-      try await tend(
-        rows: quiet < Self.quietIntervals ? rows : 1, leavesFew: leavesFew, isFarBehind: isFarBehind,
-        now: now)
+      let choice: MergeChoice = leavesFew ? isFarBehind ? .past : .cheap : .all
+      let rows = choice == .past ? max(sealRows, Limits.sealRowsOfPastDays) : sealRows
+      let sealed = try await tend(
+        rows: quiet < Self.quietIntervals ? rows : 1, choice, isFarBehind: isFarBehind, now: now)
+      // Meanwhile as many may have come again.
+      hasMore = isFarBehind && sealed > 0
       idle = engine.queryCount == queries ? idle + 1 : 0
       queries = engine.queryCount
       if idle == Self.idleIntervals { runner.giveBack() }
     }
   }
 
-  private func tend(rows: Int, leavesFew: Bool, isFarBehind: Bool, now: Int64) async throws {
-    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+  /// - Returns: the rows sealed.
+  private func tend(
+    rows: Int, _ choice: MergeChoice, isFarBehind: Bool, now: Int64
+  ) async throws -> Int {
+    try await withCheckedThrowingContinuation { continuation in
       mergeQueue.async { [runner, compressAfterSeconds, retentionDays] in
         continuation.resume(
           with: Result {
-            try runner.engine.mergeIfDue(
-              rows: rows, leavesFew: leavesFew, retentionDays: retentionDays, nowMilliseconds: now)
-            if isFarBehind { return }
-            try runner.engine.compressQuiet(seconds: compressAfterSeconds)
+            let sealed = try runner.engine.mergeIfDue(
+              rows: rows, choice, retentionDays: retentionDays, nowMilliseconds: now)
+            if !isFarBehind { try runner.engine.compressQuiet(seconds: compressAfterSeconds) }
+            return sealed
           })
       }
     }

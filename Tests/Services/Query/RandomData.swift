@@ -226,7 +226,7 @@ struct RandomData {
       try harness.apply(part, receivedMilliseconds: received)
       // 0: all stays unsealed. 1: sealed now and then. 2: sealed at the end.
       if mode == 1, random.oneIn(3) {
-        try harness.engine.mergeIfDue(rows: 1, leavesFew: rest.count % 2 == 0)
+        try harness.engine.mergeIfDue(rows: 1, [.all, .cheap, .past][rest.count % 3])
         if rest.count % 3 == 0 { try harness.engine.compressIfQuiet(seconds: 0) }
       }
       if random.oneIn(6) { try harness.reopen() }

@@ -186,7 +186,7 @@ import Testing
     var fresh = late
     fresh.time = 9 * 86_400_000
     try harness.apply([[late], [fresh]], receivedMilliseconds: 0)
-    try harness.engine.mergeIfDue(rows: 1, leavesFew: true)
+    try harness.engine.mergeIfDue(rows: 1, .cheap)
     #expect(harness.engine.unsealedRows == 1)
     #expect(try answers(harness.engine).map(\.points) == before.map(\.points))
     try harness.reopen()
@@ -195,6 +195,48 @@ import Testing
     try harness.engine.mergeIfDue(rows: 1)
     #expect(harness.engine.unsealedRows == 0)
     #expect(try answers(harness.engine) == all)
+  }
+
+  /// While the log is far ahead: the last day, half of which is still to come, would be written twice.
+  @Test func `a day that the log has not gone past waits, and its row blocks stay as they are`() throws {
+    let harness = try harness(0)
+    let day: Int64 = 86_400_000
+    func apply(_ count: Int, at time: Int64) throws {
+      let events = (0..<count).map { number in
+        var event = ReferenceEvent(
+          user: "u\(number % 7)", time: time + Int64(number), sequence: 0, offset: UInt64(number), name: "buy")
+        event.context = ["province": .text("province \(number % 3)")]
+        event.fields = ["price": .double(Double(number) + 3.5)]
+        return event
+      }
+      try harness.apply([events], receivedMilliseconds: 0)
+      try harness.engine.mergeIfDue(rows: 1, .past)
+    }
+    func blocks() throws -> [Int64] {
+      try harness.store.read { try $0.query("SELECT id FROM row_block ORDER BY id") { $0.int64(0) } }
+    }
+    try apply(3, at: day - 1)
+    #expect(harness.engine.unsealedRows == 2)
+    let left = try blocks()
+    try apply(5, at: day + 1_000)
+    #expect(harness.engine.unsealedRows == 7)
+    try apply(2, at: 2 * day)
+    #expect(harness.engine.unsealedRows == 2)
+    #expect(try blocks().allSatisfy { !left.contains($0) })
+    let before = try blocks()
+    try apply(2, at: day + 5_000)
+    #expect(harness.engine.unsealedRows == 2)
+    #expect(try blocks() == before)
+    try apply(4, at: 2 * day + 9)
+    #expect(harness.engine.unsealedRows == 6)
+    #expect(try blocks().count == 2)
+    let all = try answers(harness.engine)
+    try harness.reopen()
+    #expect(harness.engine.unsealedRows == 6)
+    #expect(try answers(harness.engine) == all)
+    try harness.engine.mergeIfDue(rows: 1)
+    #expect(try answers(harness.engine) == all)
+    #expect(try blocks().isEmpty)
   }
 
   @Test func `unused pages are given back to the disk`() throws {

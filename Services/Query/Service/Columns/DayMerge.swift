@@ -4,7 +4,7 @@ struct DayMerge {
   /// Rows of one buffer that belong to the day, in the order of the log.
   struct Part {
     let rows: RowBuffer
-    let indices: [UInt32]
+    let selected: RowSelection
   }
 
   fileprivate struct Key {
@@ -24,7 +24,7 @@ struct DayMerge {
   ///   - wantsFields: which fields of the events the merged day will have.
   init(sealed: DayColumns, parts: [Part], wantsFields: @escaping (UInt32) -> Bool = { _ in true }) {
     self.sealed = sealed
-    self.parts = parts.filter { !$0.indices.isEmpty }
+    self.parts = parts.filter { $0.selected.count > 0 }
     self.wantsFields = wantsFields
   }
 
@@ -43,9 +43,9 @@ struct DayMerge {
 
   private func sortedKeys() -> [Key] {
     var keys: [Key] = []
-    keys.reserveCapacity(parts.reduce(0) { $0 + $1.indices.count })
+    keys.reserveCapacity(parts.reduce(0) { $0 + $1.selected.count })
     for (number, part) in parts.enumerated() {
-      for row in part.indices {
+      for row in part.selected {
         let index = Int(row)
         let time = part.rows.time[index] - sealed.beginMilliseconds
         precondition(time >= 0 && time < 1 << 32, "an event outside its day")
@@ -56,12 +56,8 @@ struct DayMerge {
             row: row))
       }
     }
-    // Parts and rows ascend with the log's offset: comparing them makes the order total.
-    keys.sort { a, b in
-      if a.userTime != b.userTime { return a.userTime < b.userTime }
-      if a.sequence != b.sequence { return a.sequence < b.sequence }
-      return (a.part, a.row) < (b.part, b.row)
-    }
+    keys.sortByUser()
+    keys.sortWithinUsers()
     return keys
   }
 
@@ -129,7 +125,8 @@ struct DayMerge {
   }
 
   private static func gather<T>(_ old: [T], _ new: [T], _ order: [UInt32]) -> [T] {
-    [T](unsafeUninitializedCapacity: order.count) { target, filled in
+    if old.isEmpty { return new }
+    return [T](unsafeUninitializedCapacity: order.count) { target, filled in
       filled = order.count
       old.withUnsafeBufferPointer { old in
         new.withUnsafeBufferPointer { new in
@@ -150,7 +147,7 @@ struct DayMerge {
     let numbers = parts.map { part in
       var numbers = [UInt32](repeating: .max, count: part.rows.contexts.count)
       var used: [UInt32] = []
-      for row in part.indices {
+      for row in part.selected {
         let context = part.rows.context[Int(row)]
         guard numbers[Int(context)] == .max else { continue }
         numbers[Int(context)] = next
@@ -166,59 +163,60 @@ struct DayMerge {
 
   // MARK: Fields
 
-  private struct Added {
-    let row: UInt32
-    let value: UInt64
-  }
-
   private func fields(_ keys: [Key], _ order: [UInt32]) -> [UInt32: FieldColumn] {
     var places = [UInt32](repeating: 0, count: order.count)
     for (out, place) in order.enumerated() { places[Int(place)] = UInt32(out) }
     let added = addedFields(keys, places)
     var columns: [UInt32: FieldColumn] = [:]
     for field in Set(sealed.fields.keys).union(added.keys) where wantsFields(field) {
-      columns[field] = Self.merged(sealed.fields[field], added[field] ?? [], places)
+      columns[field] = Self.merged(sealed.fields[field], added[field] ?? FieldColumn(), places)
     }
     return columns
   }
 
   /// The fields of the new rows, each in the order of the merged rows.
-  private func addedFields(_ keys: [Key], _ places: [UInt32]) -> [UInt32: [Added]] {
-    var ofParts = parts.map { [UInt32](repeating: .max, count: $0.rows.fieldRow.isEmpty ? 0 : $0.rows.count) }
-    for (number, key) in keys.enumerated() where !ofParts[Int(key.part)].isEmpty {
-      ofParts[Int(key.part)][Int(key.row)] = places[sealed.count + number]
-    }
-    var added: [UInt32: [Added]] = [:]
-    for (number, part) in parts.enumerated() {
-      for index in part.rows.fieldRow.indices where wantsFields(part.rows.fieldID[index]) {
-        // A row of another day has no place here.
-        let row = ofParts[number][Int(part.rows.fieldRow[index])]
-        guard row != .max else { continue }
-        added[part.rows.fieldID[index], default: []]
-          .append(Added(row: row, value: part.rows.fieldValue[index]))
+  private func addedFields(_ keys: [Key], _ places: [UInt32]) -> [UInt32: FieldColumn] {
+    let ends = parts.map(\.rows.fieldEnds)
+    let ids = parts.map(\.rows.fieldID)
+    let values = parts.map(\.rows.fieldValue)
+    var numbers: [UInt32: Int] = [:]
+    var columns: [FieldColumn] = []
+    for (number, key) in keys.enumerated() {
+      let (part, row) = (Int(key.part), Int(key.row))
+      if ends[part].isEmpty { continue }
+      for index in (row == 0 ? 0 : Int(ends[part][row - 1]))..<Int(ends[part][row]) {
+        let field = ids[part][index]
+        let column = numbers[field] ?? columns.count
+        if column == columns.count {
+          numbers[field] = column
+          columns.append(FieldColumn())
+        }
+        guard wantsFields(field) else { continue }
+        columns[column].append(places[sealed.count + number], values[part][index])
       }
     }
-    return added.mapValues { $0.sorted { $0.row < $1.row } }
+    return numbers.mapValues { columns[$0] }
   }
 
   /// Sealed rows keep their order: both sides ascend.
   private static func merged(
-    _ old: FieldColumn?, _ added: [Added], _ places: [UInt32]
+    _ old: FieldColumn?, _ added: FieldColumn, _ places: [UInt32]
   ) -> FieldColumn {
+    guard let old else { return added }
     var result = FieldColumn()
-    let old = old ?? FieldColumn()
-    result.rows.reserveCapacity(old.rows.count + added.count)
-    result.values.reserveCapacity(old.rows.count + added.count)
+    result.rows.reserveCapacity(old.rows.count + added.rows.count)
+    result.values.reserveCapacity(old.rows.count + added.rows.count)
     var next = 0
     for index in old.rows.indices {
       let row = places[Int(old.rows[index])]
-      while next < added.count, added[next].row < row {
-        result.append(added[next].row, added[next].value)
+      while next < added.rows.count, added.rows[next] < row {
+        result.append(added.rows[next], added.values[next])
         next += 1
       }
       result.append(row, old.values[index])
     }
-    for one in added[next...] { result.append(one.row, one.value) }
+    result.rows += added.rows[next...]
+    result.values += added.values[next...]
     return result
   }
 }
@@ -230,8 +228,55 @@ extension FieldColumn {
   }
 }
 
+extension [DayMerge.Key] {
+  /// Sorts by user; keys of one user stay in their order. Cost: as many passes as the highest user has digits.
+  fileprivate mutating func sortByUser() {
+    let digitBits = 12
+    let highest = reduce(0) { Swift.max($0, $1.user) }
+    var other = self
+    for shift in stride(from: 0, to: UInt32.bitWidth - highest.leadingZeroBitCount, by: digitBits) {
+      func digit(_ key: DayMerge.Key) -> Int { Int(key.user >> UInt32(shift)) & (1 << digitBits - 1) }
+      var places = [Int](repeating: 0, count: 1 << digitBits + 1)
+      for key in self { places[digit(key) + 1] += 1 }
+      for index in 1..<places.count { places[index] += places[index - 1] }
+      places.withUnsafeMutableBufferPointer { places in
+        other.withUnsafeMutableBufferPointer { other in
+          for key in self {
+            other[places[digit(key)]] = key
+            places[digit(key)] += 1
+          }
+        }
+      }
+      swap(&self, &other)
+    }
+  }
+
+  /// Sorts the keys of each user, which mostly come in their order.
+  fileprivate mutating func sortWithinUsers() {
+    var begin = 0
+    while begin < count {
+      let user = self[begin].user
+      var end = begin + 1
+      var isSorted = true
+      while end < count, self[end].user == user {
+        isSorted = isSorted && self[end - 1].precedes(self[end])
+        end += 1
+      }
+      if !isSorted { self[begin..<end].sort { $0.precedes($1) } }
+      begin = end
+    }
+  }
+}
+
 extension DayMerge.Key {
   fileprivate var user: UInt32 { UInt32(userTime >> 32) }
+
+  /// Parts and rows ascend with the log's offset: comparing them makes the order total.
+  fileprivate func precedes(_ other: Self) -> Bool {
+    if userTime != other.userTime { return userTime < other.userTime }
+    if sequence != other.sequence { return sequence < other.sequence }
+    return (part, row) < (other.part, other.row)
+  }
 
   fileprivate func precedes(_ userTime: UInt64, _ sequence: UInt64) -> Bool {
     self.userTime != userTime ? self.userTime < userTime : self.sequence < sequence

@@ -31,6 +31,15 @@ struct RowBuffer: Sendable {
     count * (4 + 8 + 8 + 4 + 4 + 4 + 4 + 1) + fieldRow.count * 16 + contexts.byteCount
   }
 
+  /// Behind the last field of each row. Empty: no row has any.
+  var fieldEnds: [UInt32] {
+    if fieldRow.isEmpty { return [] }
+    var ends = [UInt32](repeating: 0, count: count)
+    for row in fieldRow { ends[Int(row)] += 1 }
+    for row in 1..<max(count, 1) { ends[row] += ends[row - 1] }
+    return ends
+  }
+
   /// Adds the rows of another buffer behind these.
   mutating func append(_ other: RowBuffer) {
     let base = UInt32(count)
@@ -53,7 +62,7 @@ struct RowBuffer: Sendable {
   }
 
   /// Adds some rows of another buffer, ascending, behind these.
-  mutating func append(_ other: RowBuffer, _ rows: [UInt32]) {
+  mutating func append(_ other: RowBuffer, _ rows: RowSelection) {
     var numbers = [UInt32](repeating: .max, count: other.contexts.count)
     var places = [UInt32](repeating: .max, count: other.fieldRow.isEmpty ? 0 : other.count)
     for row in rows {
@@ -107,19 +116,55 @@ struct RowBuffer: Sendable {
 /// A row buffer that will not change any more, shared between snapshots.
 final class SealedRows: Sendable {
   let rows: RowBuffer
-  /// The rows of each local day, ascending.
-  let indices: [Int32: [UInt32]]
+  /// The last of the row blocks that hold its rows.
+  let lastBlock: Int64
+  let days: [Int32: RowSelection]
 
-  init(_ rows: RowBuffer) {
+  init(_ rows: RowBuffer, lastBlock: Int64) {
     self.rows = rows
-    var indices: [Int32: [UInt32]] = [:]
+    self.lastBlock = lastBlock
+    var days: [Int32: RowSelection] = [:]
     var row = 0
     while row < rows.count {
       let day = rows.day[row]
       let end = rows.day[row...].firstIndex { $0 != day } ?? rows.count
-      indices[day, default: []].append(contentsOf: UInt32(row)..<UInt32(end))
+      days[day, default: RowSelection()].append(UInt32(row)..<UInt32(end))
       row = end
     }
-    self.indices = indices
+    self.days = days
   }
+
+  /// How many of its rows belong to a day.
+  func count(_ day: Int32) -> Int { days[day]?.count ?? 0 }
+}
+
+/// Some rows of a buffer, ascending: neighbours mostly belong to the same day.
+struct RowSelection: Sequence, Sendable {
+  private(set) var ranges: [Range<UInt32>] = []
+  private(set) var count = 0
+
+  /// Adds rows that lie behind all that are selected.
+  mutating func append(_ rows: Range<UInt32>) {
+    precondition((ranges.last?.upperBound ?? 0) <= rows.lowerBound, "selected rows ascend")
+    if let last = ranges.last, last.upperBound == rows.lowerBound {
+      ranges[ranges.count - 1] = last.lowerBound..<rows.upperBound
+    } else {
+      ranges.append(rows)
+    }
+    count += rows.count
+  }
+
+  /// The same without the first ones.
+  func dropFirst(_ skipped: Int) -> RowSelection {
+    var result = RowSelection()
+    var rest = skipped
+    for rows in ranges {
+      let some = rows.dropFirst(rest)
+      rest -= rows.count - some.count
+      if !some.isEmpty { result.append(some) }
+    }
+    return result
+  }
+
+  func makeIterator() -> FlattenSequence<[Range<UInt32>]>.Iterator { ranges.joined().makeIterator() }
 }

@@ -48,8 +48,8 @@ struct AppTables {
   private var sharedTail: SealedRows?
   /// Goes up where unsealed rows are taken away, by a merge or otherwise: what was put together of them holds no more.
   private(set) var generation: UInt64 = 0
-  /// Unsealed rows that the last merge left, for days that few rows came to.
-  var waitingRows = 0
+  /// Those that the last merge left.
+  var waiting = UnsealedRows()
   /// The last row block that is part of `frozen` or `tail`.
   var lastBlock: Int64 = 0
 
@@ -98,6 +98,8 @@ struct AppTables {
   func packedStrings(_ kind: DictionaryKind) -> PackedStrings? {
     dictionaries[Int(kind.rawValue) - 1].packedStrings
   }
+
+  var unsealed: UnsealedRows { UnsealedRows(frozen, tail) }
 
   var unsealedRows: Int { frozen.reduce(tail.count) { $0 + $1.rows.count } }
 
@@ -161,7 +163,7 @@ struct AppTables {
     note(pending)
     sharedTail = nil
     tail.append(pending)
-    if let pendingBlock { lastBlock = max(lastBlock, pendingBlock) }
+    if let pendingBlock { lastBlock = pendingBlock }
     discardPending()
     if tail.count >= Limits.hotBufferRowsMax { freezeTail() }
   }
@@ -219,7 +221,7 @@ struct AppTables {
 
   mutating func freezeTail() {
     guard !tail.isEmpty else { return }
-    frozen.append(sharedTail ?? SealedRows(tail))
+    frozen.append(sharedTail ?? SealedRows(tail, lastBlock: lastBlock))
     tail = RowBuffer()
     sharedTail = nil
   }
@@ -227,7 +229,7 @@ struct AppTables {
   /// All unsealed rows, in the order of the log.
   mutating func visibleBuffers() -> [SealedRows] {
     if tail.isEmpty { return frozen }
-    let last = sharedTail ?? SealedRows(tail)
+    let last = sharedTail ?? SealedRows(tail, lastBlock: lastBlock)
     sharedTail = last
     return frozen + [last]
   }
@@ -236,6 +238,21 @@ struct AppTables {
   mutating func replaceFrozen(first count: Int, with rest: [SealedRows]) {
     frozen.replaceSubrange(0..<count, with: rest)
     generation += 1
+  }
+}
+
+/// How many rows of an app are in no day yet.
+struct UnsealedRows {
+  var all = 0
+  /// Of days before the last one that any of them belongs to: a log that comes by time has gone past those.
+  var ofPastDays = 0
+
+  init() {}
+
+  init(_ buffers: [SealedRows], _ tail: RowBuffer = RowBuffer()) {
+    let last = max(buffers.lazy.flatMap(\.days.keys).max() ?? .min, tail.day.max() ?? .min)
+    all = buffers.reduce(tail.count) { $0 + $1.rows.count }
+    ofPastDays = buffers.reduce(tail.day.count { $0 < last }) { $0 + $1.rows.count - $1.count(last) }
   }
 }
 

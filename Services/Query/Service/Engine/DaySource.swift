@@ -23,7 +23,7 @@ struct DaySource: Sendable {
     self.engine = engine
     self.control = control
     needs = DayNeeds(rows: columns, contexts: contexts, fields: fields)
-    unsealedDays = snapshot.buffers.reduce(into: []) { $0.formUnion($1.indices.keys) }
+    unsealedDays = snapshot.buffers.reduce(into: []) { $0.formUnion($1.days.keys) }
     days = unsealedDays.union(snapshot.segments.keys).sorted()
   }
 
@@ -37,7 +37,7 @@ struct DaySource: Sendable {
 
   /// Rows of a day, about, without reading it.
   func rowCount(_ day: Int32) -> Int {
-    let unsealedRows = snapshot.buffers.reduce(0) { $0 + ($1.indices[day]?.count ?? 0) }
+    let unsealedRows = snapshot.buffers.reduce(0) { $0 + $1.count(day) }
     return unsealedRows + (snapshot.segments[day]?.rows ?? 0)
   }
 
@@ -193,7 +193,7 @@ struct DaySource: Sendable {
     let version = MixedDay.Version(
       segment: snapshot.segments[day]?.id, generation: snapshot.generation,
       exclusion: snapshot.exclusion)
-    let total = snapshot.buffers.reduce(0) { $0 + ($1.indices[day]?.count ?? 0) }
+    let total = snapshot.buffers.reduce(0) { $0 + $1.count(day) }
     return try engine.cache.mixed(key, version, rows: total, fields: needs.fields) {
       try merge(day, onto: $0, fields: $1)
     }
@@ -213,13 +213,13 @@ struct DaySource: Sendable {
     var parts: [DayMerge.Part] = []
     var total = 0
     for buffer in snapshot.buffers {
-      guard let indices = buffer.indices[day] else { continue }
-      total += indices.count
-      let fresh = indices.dropFirst(skipped)
-      skipped -= indices.count - fresh.count
-      if !fresh.isEmpty { parts.append(DayMerge.Part(rows: buffer.rows, indices: Array(fresh))) }
+      guard let selected = buffer.days[day] else { continue }
+      total += selected.count
+      let fresh = selected.dropFirst(skipped)
+      skipped -= selected.count - fresh.count
+      if fresh.count > 0 { parts.append(DayMerge.Part(rows: buffer.rows, selected: fresh)) }
     }
-    try control.charge(parts.reduce(0) { $0 + $1.indices.count * 24 }, for: "unsealed rows")
+    try control.charge(parts.reduce(0) { $0 + $1.selected.count * 24 }, for: "unsealed rows")
     var columns = DayMerge(sealed: base, parts: parts, wantsFields: fields.contains).merged()
     columns.apply(snapshot.exclusion)
     return MixedDay(day: columns, rows: total, fields: fields)

@@ -392,11 +392,13 @@ enum EngineFile {
     else { throw FormatError("row block \(block): codes that no dictionary has") }
   }
 
+  /// Deletes those behind the first bound, up to the second one.
   static func deleteRowBlocks(
-    _ id: Int64, upTo last: Int64, in connection: StoreConnection
+    _ id: Int64, behind first: Int64, upTo last: Int64, in connection: StoreConnection
   ) throws {
     try connection.execute(
-      "DELETE FROM row_block WHERE app = ? AND id <= ?", [.integer(id), .integer(last)])
+      "DELETE FROM row_block WHERE app = ? AND id > ? AND id <= ?",
+      [.integer(id), .integer(first), .integer(last)])
   }
 
   // MARK: First active times

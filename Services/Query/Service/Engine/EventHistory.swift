@@ -11,7 +11,9 @@ struct EventHistory: Sendable {
 
   init(_ tables: borrowing AppTables) {
     segments = tables.segments.values.sorted { $0.day < $1.day }
-    buffers = tables.frozen + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail)])
+    buffers =
+      tables.frozen
+      + (tables.tail.isEmpty ? [] : [SealedRows(tables.tail, lastBlock: tables.lastBlock)])
     known = tables.times
     keptFromMilliseconds =
       tables.droppedBefore == .min

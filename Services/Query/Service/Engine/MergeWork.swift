@@ -4,14 +4,12 @@ import Events
 struct MergeWork {
   let buffers: [SealedRows]
   let segments: [Int32: Segment]
-  /// The last row block that holds rows of `buffers`.
-  let lastBlock: Int64
   let calendar: AppCalendar
   let exclusion: SceneExclusion
   /// Days that are written anew, ascending.
   let days: [Int32]
-  /// The rows of the other days, in the order of the log: they stay unsealed.
-  let rest: RowBuffer
+  /// The rows of the other days: they stay unsealed.
+  let rest: RestOfRows
   /// Users whose rows are taken out.
   var erasing: Set<UInt32> = []
   /// Begun before any row was looked at, where there are such users.
@@ -24,28 +22,21 @@ struct MergeWork {
 
   var isEmpty: Bool { days.isEmpty && erasing.isEmpty && droppedBefore == nil }
 
-  /// - Parameter isWhole: all days are written. Else those whose new rows are many beside the old ones: a day that few
-  ///   rows come to waits, so that it is not written again and again.
+  /// - Parameter choice: which days are written.
   /// - Parameter keptFrom: days before it are dropped.
-  init(_ tables: inout AppTables, isWhole: Bool, keptFrom: Int32) {
+  init(_ tables: inout AppTables, _ choice: MergeChoice, keptFrom: Int32) {
     tables.freezeTail()
     buffers = tables.frozen
     segments = tables.segments
-    lastBlock = tables.lastBlock
     calendar = tables.calendar
     exclusion = tables.exclusion
     var rows: [Int32: Int] = [:]
     for buffer in buffers {
-      for (day, indices) in buffer.indices { rows[day, default: 0] += indices.count }
+      for (day, selected) in buffer.days { rows[day, default: 0] += selected.count }
     }
-    let chosen =
-      isWhole || !tables.erasing.isEmpty ? Set(rows.keys) : Self.due(rows, segments)
+    let chosen = tables.erasing.isEmpty ? choice.days(rows, segments) : Set(rows.keys)
     days = chosen.filter { $0 >= keptFrom }.sorted()
-    var rest = RowBuffer()
-    if chosen.count < rows.count {
-      for buffer in buffers { rest.append(buffer.rows, Self.others(buffer, than: chosen)) }
-    }
-    self.rest = rest
+    rest = RestOfRows(buffers, without: chosen)
     dropped = segments.values.filter { $0.day < keptFrom }
     droppedBefore = chosen.union(segments.keys).filter { $0 < keptFrom }.max().map { $0 + 1 }
     erasing = tables.erasing
@@ -59,18 +50,57 @@ struct MergeWork {
   init(_ tables: inout AppTables, outdated: ()) {
     buffers = []
     segments = tables.segments
-    lastBlock = 0
     calendar = tables.calendar
     let exclusion = tables.exclusion
     self.exclusion = exclusion
     let outdated = segments.values.filter { $0.version > 1 && $0.exclusion != exclusion }
     days = outdated.map(\.day).min().map { [$0] } ?? []
-    rest = RowBuffer()
+    rest = RestOfRows([], without: [])
+  }
+}
+
+/// Which days a merge writes.
+package enum MergeChoice: Sendable {
+  /// Every one with new rows.
+  case all
+  /// Those whose new rows are many beside the old ones: a day that few rows come to waits, so that it is not written again and
+  /// again.
+  case cheap
+  /// The same without the last one, unless it has most of the rows: the log, far ahead, is about to bring the rest of it.
+  case past
+
+  /// Whether there is enough to write.
+  ///
+  /// - Parameters:
+  ///   - waiting: those that the last merge left.
+  ///   - least: rows. Of `past` those of days that the log has gone past.
+  func isDue(_ unsealed: UnsealedRows, _ waiting: UnsealedRows, least: Int) -> Bool {
+    // However many wait for others, before there is no room for more.
+    if unsealed.all >= Limits.sealRowsAlways { return true }
+    return switch self {
+    case .all: unsealed.all >= least
+    case .cheap: unsealed.all - waiting.all >= least
+    case .past: unsealed.ofPastDays - waiting.ofPastDays >= least
+    }
+  }
+
+  func days(_ rows: [Int32: Int], _ segments: [Int32: Segment]) -> Set<Int32> {
+    let total = rows.values.reduce(0, +)
+    var candidates = rows
+    switch self {
+    case .all: return Set(rows.keys)
+    case .cheap: break
+    case .past:
+      guard let last = rows.keys.max(), let ofLast = rows[last] else { break }
+      if Double(ofLast) < Limits.partOfUnfinishedDayMax * Double(total) { candidates[last] = nil }
+    }
+    return Self.cheapest(candidates, total, segments)
   }
 
   /// The days that are cheapest to write for each of their new rows, until at least half of all new rows are put away.
-  private static func due(_ rows: [Int32: Int], _ segments: [Int32: Segment]) -> Set<Int32> {
-    let total = rows.values.reduce(0, +)
+  private static func cheapest(
+    _ rows: [Int32: Int], _ total: Int, _ segments: [Int32: Segment]
+  ) -> Set<Int32> {
     let isFull = total > Limits.unsealedRowsMax / 2
     let cost = rows.map { day, fresh in
       (day: day, fresh: fresh, perRow: Double(segments[day]?.rows ?? 0) / Double(fresh))
@@ -85,8 +115,55 @@ struct MergeWork {
     }
     return chosen
   }
+}
 
-  private static func others(_ buffer: SealedRows, than days: Set<Int32>) -> [UInt32] {
-    buffer.indices.filter { !days.contains($0.key) }.flatMap(\.value).sorted()
+/// What a merge leaves unsealed. Buffers that it takes no row of stay as they are, in memory and in the file.
+struct RestOfRows {
+  /// In the order of the log.
+  private(set) var buffers: [SealedRows] = []
+  /// Of the file's row blocks those that some row was taken of.
+  private(set) var changes: [Change] = []
+
+  struct Change {
+    /// They lie behind `behind`, up to `upTo`.
+    let behind: Int64
+    let upTo: Int64
+    /// What comes in their place.
+    let left: SealedRows?
+  }
+
+  init(_ all: [SealedRows], without days: Set<Int32>) {
+    var touched: [SealedRows] = []
+    var behind: Int64 = 0
+    for buffer in all {
+      if days.isDisjoint(with: buffer.days.keys) {
+        change(touched, behind: behind, without: days)
+        touched = []
+        behind = buffer.lastBlock
+        buffers.append(buffer)
+      } else {
+        touched.append(buffer)
+      }
+    }
+    change(touched, behind: behind, without: days)
+  }
+
+  var count: Int { buffers.reduce(0) { $0 + $1.rows.count } }
+
+  private mutating func change(_ touched: [SealedRows], behind: Int64, without days: Set<Int32>) {
+    guard let last = touched.last else { return }
+    var rows = RowBuffer()
+    for buffer in touched { rows.append(buffer.rows, Self.others(buffer, than: days)) }
+    // In the place of the last of them, so that it comes before what the log brought after them.
+    let left = rows.isEmpty ? nil : SealedRows(rows, lastBlock: last.lastBlock)
+    if let left { buffers.append(left) }
+    changes.append(Change(behind: behind, upTo: last.lastBlock, left: left))
+  }
+
+  private static func others(_ buffer: SealedRows, than days: Set<Int32>) -> RowSelection {
+    let ranges = buffer.days.filter { !days.contains($0.key) }.flatMap(\.value.ranges)
+    var selected = RowSelection()
+    for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) { selected.append(range) }
+    return selected
   }
 }

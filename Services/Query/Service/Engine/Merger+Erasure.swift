@@ -36,7 +36,7 @@ extension QueryEngine {
       var sweep = sweep
       let textFields = DictionarySweep.textFields(tables)
       let later = tables.frozen.dropFirst(work.buffers.count).map(\.rows)
-      for rows in [work.rest] + later + [tables.tail, tables.pending] {
+      for rows in work.rest.buffers.map(\.rows) + later + [tables.tail, tables.pending] {
         sweep.mark(rows, textFields: textFields)
       }
       var found: [DictionaryKind: ([UInt32], ByteDictionary)] = [:]

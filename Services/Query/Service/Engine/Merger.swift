@@ -7,27 +7,28 @@ extension QueryEngine {
   /// and again.
   ///
   /// - Parameters:
-  ///   - rows: from how many unsealed rows on an app is sealed.
-  ///   - leavesFew: days that few rows came to wait for more.
+  ///   - rows: from how many unsealed rows on an app is sealed, as `choice` counts them.
+  ///   - choice: which days are written then.
   ///   - retentionDays: how many days are kept, the log's last one included; 0: all.
-  ///   - overfullRows: nothing is done unless some app has more unsealed rows, at the time when no other merge runs any more.
+  ///   - overfullRows: only an app that has more unsealed rows is sealed, and any such one: at the time when no other merge runs
+  ///     any more.
   ///   - nowMilliseconds: a last moment of the log that lies beyond it counts as this: the clock of ingest may have been set ahead.
   /// - Returns: the rows sealed.
   @discardableResult
   package func mergeIfDue(
-    rows: Int? = nil, leavesFew: Bool = false, overfullRows: Int? = nil, retentionDays: Int = 0,
+    rows: Int? = nil, _ choice: MergeChoice = .all, overfullRows: Int? = nil, retentionDays: Int = 0,
     nowMilliseconds: Int64 = .max
   ) throws -> Int {
     try merging.withLock { _ in
       if let overfullRows, !isOverfull(overfullRows) { return 0 }
       return try mergeNow(
-        max(rows ?? Limits.sealRows, 1), leavesFew: leavesFew, retentionDays: retentionDays,
+        max(rows ?? Limits.sealRows, 1), choice, overfullRows, retentionDays: retentionDays,
         nowMilliseconds)
     }
   }
 
   private func mergeNow(
-    _ least: Int, leavesFew: Bool, retentionDays: Int, _ now: Int64
+    _ least: Int, _ choice: MergeChoice, _ overfullRows: Int?, retentionDays: Int, _ now: Int64
   ) throws -> Int {
     var sealed = 0
     let received = min(currentPosition.receivedMilliseconds, now)
@@ -35,14 +36,13 @@ extension QueryEngine {
       let (unsealed, waiting, keptFrom, removes) = app.tables.withLock { tables in
         let keptFrom = tables.firstKeptDay(retentionDays, at: received)
         let removes = !tables.erasing.isEmpty || tables.segments.keys.contains { $0 < keptFrom }
-        return (tables.unsealedRows, tables.waitingRows, keptFrom, removes)
+        return (tables.unsealed, tables.waiting, keptFrom, removes)
       }
-      // However many wait for others, before there is no room for more.
-      let isDue = unsealed - (leavesFew ? waiting : 0) >= least || unsealed >= Limits.sealRowsFarBehind
+      let isDue = overfullRows.map { unsealed.all > $0 } ?? choice.isDue(unsealed, waiting, least: least)
       if removes || isDue {
-        sealed += try merge(app, leavesFew: leavesFew, keptFrom: keptFrom)
+        sealed += try merge(app, choice, keptFrom: keptFrom)
       }
-      if unsealed == 0 { try storeRecountedTimes(app) }
+      if unsealed.all == 0 { try storeRecountedTimes(app) }
       try resealOutdated(app)
     }
     try deleteRetired()
@@ -58,11 +58,11 @@ extension QueryEngine {
 
   /// Puts the unsealed rows of an app into its days: each day is written as a new segment by itself; then one short
   /// transaction puts all of them in force and deletes the row blocks that they hold. A crash before it changes nothing.
-  private func merge(_ app: AppState, leavesFew: Bool, keptFrom: Int32) throws -> Int {
-    let work = app.tables.withLock { MergeWork(&$0, isWhole: !leavesFew, keptFrom: keptFrom) }
+  private func merge(_ app: AppState, _ choice: MergeChoice, keptFrom: Int32) throws -> Int {
+    let work = app.tables.withLock { MergeWork(&$0, choice, keptFrom: keptFrom) }
     CrashPoint.reached("merge.begun")
     guard !work.isEmpty else {
-      app.tables.withLock { $0.waitingRows = $0.unsealedRows }
+      app.tables.withLock { $0.waiting = $0.unsealed }
       return 0
     }
     var outcome = MergeOutcome(gone: work.dropped)
@@ -98,7 +98,7 @@ extension QueryEngine {
   /// - Returns: nil where no row of the day is left.
   private func seal(_ day: Int32, _ work: MergeWork, _ app: AppState) throws -> Segment? {
     let parts = work.buffers.compactMap { buffer in
-      buffer.indices[day].map { DayMerge.Part(rows: buffer.rows, indices: $0) }
+      buffer.days[day].map { DayMerge.Part(rows: buffer.rows, selected: $0) }
     }
     let old = try work.segments[day].map { segment in
       try store.read { try DayLoader.load(segment, .everything, from: $0) }
@@ -133,7 +133,9 @@ extension QueryEngine {
 
   private func putInForce(_ outcome: MergeOutcome, _ work: MergeWork, _ app: AppState) throws {
     var unused: [DictionaryKind: [UInt32]] = [:]
-    let rest = work.rest.isEmpty ? nil : RowBlock.encode(work.rest)
+    let blocks = work.rest.changes.map { change in
+      (change: change, bytes: change.left.map { RowBlock.encode($0.rows) })
+    }
     CrashPoint.reached("merge.beforeEnforce")
     try storeTimes(app, without: work.erasing) { connection in
       for segment in outcome.written {
@@ -141,11 +143,12 @@ extension QueryEngine {
       }
       try SegmentTable.withdraw(outcome.gone, in: connection)
       CrashPoint.reached("merge.inEnforce")
-      try EngineFile.deleteRowBlocks(app.id, upTo: work.lastBlock, in: connection)
-      if let rest {
-        // In the place of the last of them, so that it comes before what the log brought meanwhile.
+      for (change, bytes) in blocks {
+        try EngineFile.deleteRowBlocks(
+          app.id, behind: change.behind, upTo: change.upTo, in: connection)
+        guard let left = change.left, let bytes else { continue }
         try EngineFile.insertRowBlock(
-          app.id, number: work.lastBlock, rows: work.rest.count, rest, in: connection)
+          app.id, number: left.lastBlock, rows: left.rows.count, bytes, in: connection)
       }
       if let day = work.droppedBefore {
         try EngineFile.storeDroppedBefore(app.id, day, in: connection)
@@ -158,9 +161,8 @@ extension QueryEngine {
     app.tables.withLock { tables in
       for segment in outcome.written { tables.segments[segment.day] = segment }
       for segment in outcome.gone { tables.segments[segment.day] = nil }
-      tables.replaceFrozen(
-        first: work.buffers.count, with: work.rest.isEmpty ? [] : [SealedRows(work.rest)])
-      tables.waitingRows = work.rest.count
+      tables.replaceFrozen(first: work.buffers.count, with: work.rest.buffers)
+      tables.waiting = UnsealedRows(work.rest.buffers)
       tables.droppedBefore = max(tables.droppedBefore, work.droppedBefore ?? .min)
       if !work.erasing.isEmpty { tables.finishErasing(work.erasing, unused) }
     }
