@@ -53,6 +53,11 @@ struct DayColumns: Sendable {
   /// The words of a column of the contexts, one per context: `values[Int(day.context[row])]` is a row's.
   func contextColumn(_ position: Int) -> [UInt32] { contexts.column(position) }
 
+  /// The rows' sequence numbers, where none is other than 0 too.
+  var allSequences: [UInt64] {
+    sequence.isEmpty ? Array(repeating: 0, count: count) : sequence
+  }
+
   /// Bytes of memory of a row without fields of its own.
   static let bytesPerRow = 17
 

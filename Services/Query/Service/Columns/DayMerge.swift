@@ -289,7 +289,7 @@ extension DayColumns {
   /// - Parameter exclusion: by which the flags say whether a scene counts.
   func canonical(_ exclusion: SceneExclusion) -> DayColumns {
     var result = compacted()
-    if sequence.isEmpty { result.sequence = Array(repeating: 0, count: count) }
+    result.sequence = allSequences
     result.apply(exclusion)
     return result
   }

@@ -15,8 +15,10 @@ struct PackedDay: Sendable {
   /// Of columns, by the number of the first one.
   let blocks: [ColumnBlock.Column]
 
-  /// - Parameter day: with all its columns.
-  init(_ day: DayColumns) {
+  /// - Parameters:
+  ///   - day: with all its columns.
+  ///   - threads: on up to so many.
+  init(_ day: DayColumns, threads: Int = 1) {
     precondition(day.has == .all, "a day is written as a whole")
     self.day = day.day
     beginMilliseconds = day.beginMilliseconds
@@ -35,7 +37,8 @@ struct PackedDay: Sendable {
           ? [ColumnCodec.Tag.ofUsers] : ColumnPacker.packAscending(facts.active[$0])
       )
     }
-    blocks = ColumnBlock.cut((Self.columns(day) + active).map { (number: $0.0.number, bytes: $0.1) })
+    blocks = ColumnBlock.cut(
+      (Self.columns(day, threads: threads) + active).map { (number: $0.0.number, bytes: $0.1) })
   }
 
   var activeClasses: [Int] { Self.activeClasses(facts) }
@@ -44,27 +47,36 @@ struct PackedDay: Sendable {
     facts.active.indices.filter { !facts.active[$0].isEmpty }
   }
 
-  private static func columns(_ day: DayColumns) -> [(SegmentColumn, [UInt8])] {
-    let counts = day.users.indices.map { UInt32(day.rows(ofUserAt: $0).count) }
-    let sequence =
-      day.sequence.isEmpty ? [UInt64](repeating: 0, count: day.count) : day.sequence
-    var columns: [(SegmentColumn, [UInt8])] = [
-      (.users, ColumnPacker.packAscending(day.users)),
-      (.userCounts, ColumnPacker.pack(counts)),
-      (.time, ColumnPacker.packAscending(day.time, ends: day.userEnds)),
-      (.sequence, ColumnPacker.packStepping(sequence, ends: day.userEnds)),
-      (.event, ColumnPacker.pack(day.event)),
-      (.page, ColumnPacker.packChanging(day.page)),
-      (.rowContext, ColumnPacker.packRuns(day.context, ends: day.userEnds)),
-      (.flags, ColumnPacker.pack(day.flags)),
+  private typealias Column = (SegmentColumn, [UInt8])
+
+  private static func columns(_ day: DayColumns, threads: Int) -> [Column] {
+    let ends = day.userEnds
+    // Those that take longest first.
+    var parts: [@Sendable () -> [Column]] = [
+      { ContextPacker.pack(day.contexts).map { (.context($0.position), $0.bytes) } },
+      { [(.time, ColumnPacker.packAscending(day.time, ends: ends))] },
+      { [(.sequence, ColumnPacker.packStepping(day.allSequences, ends: ends))] },
+      { [(.page, ColumnPacker.packChanging(day.page))] },
+      { [(.event, ColumnPacker.pack(day.event))] },
+      { [(.rowContext, ColumnPacker.packRuns(day.context, ends: ends))] },
+      { [(.flags, ColumnPacker.pack(day.flags))] },
+      {
+        let counts = day.users.indices.map { UInt32(day.rows(ofUserAt: $0).count) }
+        return [
+          (.users, ColumnPacker.packAscending(day.users)), (.userCounts, ColumnPacker.pack(counts)),
+        ]
+      },
     ]
-    columns += ContextPacker.pack(day.contexts).map { (SegmentColumn.context($0.position), $0.bytes) }
     let ofEvents = FieldRows.counts(day.event)
     for (field, column) in day.fields.sorted(by: { $0.key < $1.key }) {
-      columns.append((.fieldRows(field), FieldRows.encode(column.rows, of: day, counts: ofEvents)))
-      columns.append((.fieldValues(field), ColumnPacker.pack(column.values)))
+      parts.append {
+        [
+          (.fieldRows(field), FieldRows.encode(column.rows, of: day, counts: ofEvents)),
+          (.fieldValues(field), ColumnPacker.pack(column.values)),
+        ]
+      }
     }
-    return columns
+    return Blocks.map(parts.count, threads: threads) { [parts] in parts[$0]() }.flatMap { $0 }
   }
 }
 

@@ -9,7 +9,7 @@ enum Blocks {
   /// - Throws: the error of the lowest number that failed; parts not yet begun are left out then.
   static func map<Part: Sendable>(
     _ count: Int, threads: Int, _ body: @Sendable (Int) throws -> Part
-  ) throws -> [Part] {
+  ) rethrows -> [Part] {
     if count == 0 { return [] }
     let next = Atomic<Int>(0)
     let failed = Atomic<Bool>(false)

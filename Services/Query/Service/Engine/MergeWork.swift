@@ -84,6 +84,9 @@ package enum MergeChoice: Sendable {
     }
   }
 
+  /// The log, far ahead, soon waits for the merge.
+  var threads: Int { self == .past ? Limits.threadsDefault : 1 }
+
   func days(_ rows: [Int32: Int], _ segments: [Int32: Segment]) -> Set<Int32> {
     let total = rows.values.reduce(0, +)
     var candidates = rows

@@ -67,7 +67,7 @@ extension QueryEngine {
     }
     var outcome = MergeOutcome(gone: work.dropped)
     for day in try (work.days + daysOfErased(work)).sorted() {
-      if let segment = try seal(day, work, app) {
+      if let segment = try seal(day, work, app, threads: choice.threads) {
         outcome.written.append(segment)
       } else if let emptied = work.segments[day] {
         outcome.gone.append(emptied)
@@ -96,7 +96,9 @@ extension QueryEngine {
   }
 
   /// - Returns: nil where no row of the day is left.
-  private func seal(_ day: Int32, _ work: MergeWork, _ app: AppState) throws -> Segment? {
+  private func seal(
+    _ day: Int32, _ work: MergeWork, _ app: AppState, threads: Int = 1
+  ) throws -> Segment? {
     let parts = work.buffers.compactMap { buffer in
       buffer.days[day].map { DayMerge.Part(rows: buffer.rows, selected: $0) }
     }
@@ -110,7 +112,7 @@ extension QueryEngine {
     guard columns.count > 0 else { return nil }
     defer { CrashPoint.reached("merge.segmentWritten") }
     // Packed before the transaction: the log waits while the file is written, not while the processor works.
-    return try insert(PackedDay(columns), app)
+    return try insert(PackedDay(columns, threads: threads), app)
   }
 
   /// Writes a segment that is not in force, a few columns at a time, so that the log never waits for all of a large day.
