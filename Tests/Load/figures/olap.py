@@ -299,6 +299,7 @@ def report_store(running, events, sizes, short):
     process.arguments = usual + ["--compress-after-seconds", "0"]
     process.start().wait_listening()
     wait_until(lambda: metric(suite, "footfall_query_uncompressed_days") == 0, "query leaves days uncompressed", 600)
+    wait_steady(lambda: used_bytes(suite))
     check(process.terminate() == 0, "query did not end well")
     sealed = used_bytes(suite) / events
     process.arguments = usual
@@ -322,6 +323,15 @@ def wait_until(holds, complaint, seconds=120):
     while not holds():
         check(time.monotonic() < end, complaint)
         time.sleep(0.1)
+
+
+def wait_steady(value, seconds=3):
+    """Until it has not changed for so long: dictionaries are compressed behind the last day."""
+    last, since = value(), time.monotonic()
+    while time.monotonic() - since < seconds:
+        time.sleep(0.2)
+        if (now := value()) != last:
+            last, since = now, time.monotonic()
 
 
 def catchup(world, short):

@@ -148,6 +148,48 @@ struct FirstTimes: Sendable {
     return chunks[index][Int(user) % Limits.usersPerChunk]
   }
 
+  /// How many users were first active before the first bound, then from each bound on to the next one.
+  ///
+  /// - Parameter bounds: ascending.
+  ///
+  /// Cost: one pass; users are numbered as they come, so that most times lie between the same two bounds as the one before.
+  func counts(between bounds: [Int64]) -> [UInt64] {
+    var counts = [UInt64](repeating: 0, count: bounds.count + 1)
+    for chunk in chunks {
+      chunk.withUnsafeBufferPointer { times in
+        var next = 0
+        while next < times.count {
+          let slot = bounds.partitioningIndex { $0 > times[next] }
+          let low = slot == 0 ? Int64.min : bounds[slot - 1]
+          let high = slot < bounds.count ? bounds[slot] : UserTimes.never
+          let begin = next
+          next = Self.end(of: times, from: next, within: low, high)
+          counts[slot] += UInt64(next - begin)
+          while next < times.count, times[next] == UserTimes.never { next += 1 }
+        }
+      }
+    }
+    return Array(counts[..<bounds.count])
+  }
+
+  /// The first time, from one on, that does not lie between two bounds. Several are looked at together.
+  private static func end(
+    of times: UnsafeBufferPointer<Int64>, from first: Int, within low: Int64, _ high: Int64
+  ) -> Int {
+    // Modulo 2^64: one comparison instead of two.
+    let span = UInt64(bitPattern: high &- low)
+    func isWithin(_ time: Int64) -> Bool { UInt64(bitPattern: time &- low) < span }
+    var next = first
+    while next + 8 <= times.count {
+      var others = 0
+      for index in next..<next + 8 { others &+= isWithin(times[index]) ? 0 : 1 }
+      if others > 0 { break }
+      next += 8
+    }
+    while next < times.count, isWithin(times[next]) { next += 1 }
+    return next
+  }
+
   /// Calls the closure with the time of each user that was.
   func forEach(_ body: (UInt32, Int64) -> Void) {
     for (index, chunk) in chunks.enumerated() {

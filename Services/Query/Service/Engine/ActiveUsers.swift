@@ -12,13 +12,18 @@ extension DaySource {
 
   /// The users active on some of the days, as bits. Reads the days on several threads.
   func activeUsers(_ days: some Collection<Int32>, _ traffic: TrafficChoice) throws -> UserBits {
-    let lists = try Blocks.map(days.count, threads: Limits.threadsDefault) { [days = Array(days)] in
-      try activeUsers(days[$0], traffic)
+    let days = Array(days)
+    let threads = Limits.threadsDefault
+    try control.charge(
+      UserBits(userCount: snapshot.userCount).byteCount * threads, for: "the users of a period")
+    let parts = try Blocks.map(threads, threads: threads) { part in
+      var bits = UserBits(userCount: snapshot.userCount)
+      for index in stride(from: part, to: days.count, by: threads) {
+        bits.insert(try activeUsers(days[index], traffic))
+      }
+      return bits
     }
-    var bits = UserBits(userCount: snapshot.userCount)
-    try control.charge(bits.byteCount, for: "the users of a period")
-    for list in lists { bits.insert(list) }
-    return bits
+    return parts.dropFirst().reduce(into: parts[0]) { $0.formUnion($1) }
   }
 }
 

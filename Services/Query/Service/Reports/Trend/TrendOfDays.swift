@@ -55,22 +55,24 @@ struct TrendOfDays {
 
   /// Who was active first in a period was active in it, as long as none of its days was dropped.
   private func addNewUsers(_ result: inout TrendResult) throws {
-    var before: UInt64 = 0
-    let begin = periods[0].milliseconds.lowerBound
-    let ends = periods.map(\.milliseconds.upperBound)
-    var new = [UInt64](repeating: 0, count: periods.count + 1)
-    let keptFrom = source.snapshot.keptFromMilliseconds ?? .min
-    var ofDroppedDays = [[UInt32]](repeating: [], count: periods.count + 1)
-    source.snapshot.times.view(traffic.classes).forEach { user, time in
-      if time < begin { return before += 1 }
-      let period = ends.partitioningIndex { $0 > time }
-      if time < keptFrom { ofDroppedDays[period].append(user) } else { new[period] += 1 }
+    let bounds = [periods[0].milliseconds.lowerBound] + periods.map(\.milliseconds.upperBound)
+    let times = source.snapshot.times.view(traffic.classes)
+    let counts = times.counts(between: bounds)
+    var ofDroppedDays = [[UInt32]](repeating: [], count: periods.count)
+    if let keptFrom = source.snapshot.keptFromMilliseconds, keptFrom > bounds[0] {
+      times.forEach { user, time in
+        guard time >= bounds[0], time < keptFrom else { return }
+        let period = bounds.partitioningIndex { $0 > time } - 1
+        if period < periods.count { ofDroppedDays[period].append(user) }
+      }
     }
+    var total = counts[0]
     for index in periods.indices {
-      before += new[index] + UInt64(ofDroppedDays[index].count)
+      let dropped = ofDroppedDays[index]
+      total += counts[index + 1]
       result.metrics[index].visitNewUsers =
-        new[index] + (try stillActive(ofDroppedDays[index], periods[index]))
-      result.metrics[index].visitTotal = before
+        counts[index + 1] - UInt64(dropped.count) + (try stillActive(dropped, periods[index]))
+      result.metrics[index].visitTotal = total
     }
   }
 
