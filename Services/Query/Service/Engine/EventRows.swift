@@ -11,16 +11,7 @@ struct EventRows: Sendable {
     self.day = day
     let rows = day.rows(of: events)
     self.rows = rows
-    users = [UInt32](unsafeUninitializedCapacity: rows.count) { target, filled in
-      filled = rows.count
-      var position = 0
-      day.userEnds.withUnsafeBufferPointer { ends in
-        for (index, row) in rows.enumerated() {
-          while ends[position] <= row { position += 1 }
-          target.initializeElement(at: index, to: day.users[position])
-        }
-      }
-    }
+    users = day.eachUser(of: rows)
   }
 
   /// The same rows of a day that has more columns.
@@ -45,6 +36,20 @@ struct EventRows: Sendable {
 }
 
 extension DayColumns {
+  /// The user of each of some rows, which ascend. Cost: a look at each row and each user.
+  func eachUser(of rows: [UInt32]) -> [UInt32] {
+    [UInt32](unsafeUninitializedCapacity: rows.count) { target, filled in
+      filled = rows.count
+      var position = 0
+      userEnds.withUnsafeBufferPointer { ends in
+        for (index, row) in rows.enumerated() {
+          while ends[position] <= row { position += 1 }
+          target.initializeElement(at: index, to: users[position])
+        }
+      }
+    }
+  }
+
   /// The rows of some events, ascending. Cost: a look at each row.
   func rows(of events: Set<UInt32>) -> [UInt32] {
     var wanted = [UInt8](repeating: 0, count: Int(event.highest) + 1)

@@ -65,15 +65,19 @@ struct FoundRows: Sendable {
     }
   }
 
-  /// The same in no more memory than it needs.
-  func trimmed() -> FoundRows {
-    var result = FoundRows()
-    result.count = count
-    result.rows = Array(rows[..<count])
-    result.users = Array(users[..<count])
-    result.times = Array(times[..<count])
-    result.events = Array(events[..<count])
-    return result
+  init() {}
+
+  /// The rows of some events of a whole day, in no more memory than they need; nil: they are more than `most`.
+  init?(_ events: Set<UInt32>, of day: DayColumns, most: Int) {
+    let found = day.rows(of: events)
+    guard found.count <= most else { return nil }
+    count = found.count
+    // A copy: there was room for every row of the day.
+    rows = found.map { $0 }
+    users = day.eachUser(of: rows)
+    (times, self.events) = day.withPointers { day in
+      (rows.map { day.time[Int($0)] }, rows.map { day.event[Int($0)] })
+    }
   }
 
   /// Where the rows of some users stand.
@@ -120,18 +124,15 @@ struct FoundRows: Sendable {
 extension DaySource {
   /// The rows of these events of a sealed day, kept between queries where they are not most of the day's.
   ///
-  /// - Parameters:
-  ///   - day: as it was loaded, with events.
-  ///   - wanted: the same events by their codes, 1 or 0.
+  /// - Parameter day: as it was loaded, with events.
   /// - Returns: nil: they are too many, or the day has rows that are not sealed.
-  func found(_ events: Set<UInt32>, in day: DayColumns, wanted: [UInt8]) -> FoundRows? {
+  func found(_ events: Set<UInt32>, in day: DayColumns) -> FoundRows? {
     guard let segment = sealedSegment(day.day), day.count > 0 else { return nil }
     return engine.cache.found(segment, events) {
-      var found = FoundRows()
-      day.withPointers { found.find(day.users.indices, $0, wanted: wanted) }
-      return found.count <= day.count / Limits.foundRowsShare ? found.trimmed() : nil
+      FoundRows(events, of: day, most: day.count / Limits.foundRowsShare)
     }
   }
+
   /// Whether nothing must be looked for to know them.
   func knowsFound(_ events: Set<UInt32>, _ day: Int32) -> Bool {
     sealedSegment(day).map { engine.cache.holdsFound($0, events) } ?? true
