@@ -103,14 +103,15 @@ package enum Limits {
   static let sealRows = 1 << 17
   /// The same while the log is far ahead: of days that it has gone past, so that none of them is written twice.
   static let sealRowsOfPastDays = 1 << 19
-  /// However many of them wait for others. The rest of `unsealedRowsMax` is for what comes while a merge runs.
+  /// Unsealed rows of all apps at which a merge is begun however many of them wait for others. The rest of `unsealedRowsMax` is for
+  /// what comes while it runs.
   static let sealRowsAlways = unsealedRowsMax / 4 * 3
   /// A day that the log has not gone past is written where it has this part of the unsealed rows: too little else is there to
   /// write.
   static let partOfUnfinishedDayMax = 0.75
   /// What `--seal-rows` may ask for.
   static let sealRowsSettingMax = 1 << 20
-  /// Rows of a day that a merge writes again for each new one, unless the unsealed rows are half of what they may be.
+  /// Rows of a day that a merge writes again for each new one, unless there is hardly room for more.
   static let rewrittenRowsPerRow = 6.0
   /// Bytes of columns that one transaction writes, about: the log waits for it.
   static let columnBytesPerTransaction = 1 << 20
@@ -124,7 +125,7 @@ package enum Limits {
   /// A sealed day is compressed once it has not been written for so long.
   static let compressAfterSecondsDefault = 60
   static let pagesGivenBackAtATime = 256
-  /// Unsealed rows of an app at which the log waits for the merge.
+  /// Unsealed rows of all apps at which the log waits for the merge.
   static let unsealedRowsMax = 7 << 19
   /// A user's first active times are stored in chunks of this many users.
   static let usersPerChunk = 1 << 12
@@ -149,8 +150,7 @@ package enum Limits {
   static func assertRelations() {
     WalkedDay.assertCodes()
     precondition(pathStepsMax * pathNodeBitsMax <= WidePathKey.bitWidth)
-    // So many rows are enough for a merge that puts some of them away, whatever it costs.
-    precondition(sealRows <= sealRowsAlways && sealRowsAlways > unsealedRowsMax / 2)
+    precondition(sealRows <= sealRowsAlways)
     precondition(sealRowsAlways < unsealedRowsMax && sealRowsOfPastDays < sealRowsAlways)
     precondition(sealRowsSettingMax <= sealRowsAlways)
     precondition(hotBufferRowsMax <= sealRows)

@@ -11,7 +11,7 @@ package final class QueryConsumer: LogConsumer {
   /// Of a merge that came due with a commit.
   private let mergeFailure = Mutex<(any Error)?>(nil)
 
-  /// - Parameter unsealedRowsMax: of an app; with more of them the log waits for the merge.
+  /// - Parameter unsealedRowsMax: of all apps; with more of them the log waits for the merge.
   package init(engine: QueryEngine, unsealedRowsMax: Int? = nil) {
     self.engine = engine
     self.unsealedRowsMax = unsealedRowsMax ?? Limits.unsealedRowsMax

@@ -22,9 +22,11 @@ struct MergeWork {
 
   var isEmpty: Bool { days.isEmpty && erasing.isEmpty && droppedBefore == nil }
 
-  /// - Parameter choice: which days are written.
-  /// - Parameter keptFrom: days before it are dropped.
-  init(_ tables: inout AppTables, _ choice: MergeChoice, keptFrom: Int32) {
+  /// - Parameters:
+  ///   - choice: which days are written.
+  ///   - isFull: there is hardly room for more rows.
+  ///   - keptFrom: days before it are dropped.
+  init(_ tables: inout AppTables, _ choice: MergeChoice, isFull: Bool, keptFrom: Int32) {
     tables.freezeTail()
     buffers = tables.frozen
     segments = tables.segments
@@ -34,7 +36,7 @@ struct MergeWork {
     for buffer in buffers {
       for (day, selected) in buffer.days { rows[day, default: 0] += selected.count }
     }
-    let chosen = tables.erasing.isEmpty ? choice.days(rows, segments) : Set(rows.keys)
+    let chosen = tables.erasing.isEmpty ? choice.days(rows, segments, isFull: isFull) : Set(rows.keys)
     days = chosen.filter { $0 >= keptFrom }.sorted()
     rest = RestOfRows(buffers, without: chosen)
     dropped = segments.values.filter { $0.day < keptFrom }
@@ -75,9 +77,7 @@ package enum MergeChoice: Sendable {
   ///   - waiting: those that the last merge left.
   ///   - least: rows. Of `past` those of days that the log has gone past.
   func isDue(_ unsealed: UnsealedRows, _ waiting: UnsealedRows, least: Int) -> Bool {
-    // However many wait for others, before there is no room for more.
-    if unsealed.all >= Limits.sealRowsAlways { return true }
-    return switch self {
+    switch self {
     case .all: unsealed.all >= least
     case .cheap: unsealed.all - waiting.all >= least
     case .past: unsealed.ofPastDays - waiting.ofPastDays >= least
@@ -87,7 +87,12 @@ package enum MergeChoice: Sendable {
   /// The log, far ahead, soon waits for the merge.
   var threads: Int { self == .past ? Limits.threadsDefault : 1 }
 
-  func days(_ rows: [Int32: Int], _ segments: [Int32: Segment]) -> Set<Int32> {
+  /// - Parameters:
+  ///   - rows: new ones by day.
+  ///   - isFull: there is hardly room for more: some are put away whatever it costs.
+  func days(
+    _ rows: [Int32: Int], _ segments: [Int32: Segment], isFull: Bool
+  ) -> Set<Int32> {
     let total = rows.values.reduce(0, +)
     var candidates = rows
     switch self {
@@ -97,14 +102,13 @@ package enum MergeChoice: Sendable {
       guard let last = rows.keys.max(), let ofLast = rows[last] else { break }
       if Double(ofLast) < Limits.partOfUnfinishedDayMax * Double(total) { candidates[last] = nil }
     }
-    return Self.cheapest(candidates, total, segments)
+    return Self.cheapest(candidates, total, segments, isFull: isFull)
   }
 
   /// The days that are cheapest to write for each of their new rows, until at least half of all new rows are put away.
   private static func cheapest(
-    _ rows: [Int32: Int], _ total: Int, _ segments: [Int32: Segment]
+    _ rows: [Int32: Int], _ total: Int, _ segments: [Int32: Segment], isFull: Bool
   ) -> Set<Int32> {
-    let isFull = total > Limits.unsealedRowsMax / 2
     let cost = rows.map { day, fresh in
       (day: day, fresh: fresh, perRow: Double(segments[day]?.rows ?? 0) / Double(fresh))
     }.sorted { ($0.perRow, $0.day) < ($1.perRow, $1.day) }

@@ -10,8 +10,8 @@ extension QueryEngine {
   ///   - rows: from how many unsealed rows on an app is sealed, as `choice` counts them.
   ///   - choice: which days are written then.
   ///   - retentionDays: how many days are kept, the log's last one included; 0: all.
-  ///   - overfullRows: only an app that has more unsealed rows is sealed, and any such one: at the time when no other merge runs
-  ///     any more.
+  ///   - overfullRows: nothing is done unless there are more unsealed rows, of all apps together, at the time when no other merge
+  ///     runs any more; then the apps that have most of them are sealed.
   ///   - nowMilliseconds: a last moment of the log that lies beyond it counts as this: the clock of ingest may have been set ahead.
   /// - Returns: the rows sealed.
   @discardableResult
@@ -32,15 +32,18 @@ extension QueryEngine {
   ) throws -> Int {
     var sealed = 0
     let received = min(currentPosition.receivedMilliseconds, now)
+    let (all, apps) = (unsealedRows, apps)
+    let isFull = overfullRows != nil || all >= Limits.sealRowsAlways
     for app in apps {
       let (unsealed, waiting, keptFrom, removes) = app.tables.withLock { tables in
         let keptFrom = tables.firstKeptDay(retentionDays, at: received)
         let removes = !tables.erasing.isEmpty || tables.segments.keys.contains { $0 < keptFrom }
         return (tables.unsealed, tables.waiting, keptFrom, removes)
       }
-      let isDue = overfullRows.map { unsealed.all > $0 } ?? choice.isDue(unsealed, waiting, least: least)
+      let isDue =
+        isFull && unsealed.all * apps.count >= all || choice.isDue(unsealed, waiting, least: least)
       if removes || isDue {
-        sealed += try merge(app, choice, keptFrom: keptFrom)
+        sealed += try merge(app, choice, isFull: isFull, keptFrom: keptFrom)
       }
       if unsealed.all == 0 { try storeRecountedTimes(app) }
       try resealOutdated(app)
@@ -51,15 +54,15 @@ extension QueryEngine {
     return sealed
   }
 
-  /// Whether some app has so many unsealed rows that the log must wait.
-  package func isOverfull(_ rowsMax: Int) -> Bool {
-    apps.contains { $0.tables.withLock { $0.unsealedRows } > rowsMax }
-  }
+  /// Whether there are so many unsealed rows, of all apps together, that the log must wait.
+  package func isOverfull(_ rowsMax: Int) -> Bool { unsealedRows > rowsMax }
 
   /// Puts the unsealed rows of an app into its days: each day is written as a new segment by itself; then one short
   /// transaction puts all of them in force and deletes the row blocks that they hold. A crash before it changes nothing.
-  private func merge(_ app: AppState, _ choice: MergeChoice, keptFrom: Int32) throws -> Int {
-    let work = app.tables.withLock { MergeWork(&$0, choice, keptFrom: keptFrom) }
+  private func merge(
+    _ app: AppState, _ choice: MergeChoice, isFull: Bool, keptFrom: Int32
+  ) throws -> Int {
+    let work = app.tables.withLock { MergeWork(&$0, choice, isFull: isFull, keptFrom: keptFrom) }
     CrashPoint.reached("merge.begun")
     guard !work.isEmpty else {
       app.tables.withLock { $0.waiting = $0.unsealed }
