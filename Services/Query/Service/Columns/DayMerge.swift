@@ -125,7 +125,10 @@ struct DayMerge {
   }
 
   private static func gather<T>(_ old: [T], _ new: [T], _ order: [UInt32]) -> [T] {
-    if old.isEmpty { return new }
+    if old.isEmpty {
+      precondition(new.count == order.count, "a column that was not read")
+      return new
+    }
     return [T](unsafeUninitializedCapacity: order.count) { target, filled in
       filled = order.count
       old.withUnsafeBufferPointer { old in

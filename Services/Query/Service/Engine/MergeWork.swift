@@ -8,8 +8,8 @@ struct MergeWork {
   let exclusion: SceneExclusion
   /// Days that are written anew, ascending.
   let days: [Int32]
-  /// The rows of the other days: they stay unsealed.
-  let rest: RestOfRows
+  /// The days whose rows are put away, or dropped: those of others stay unsealed.
+  private let chosen: Set<Int32>
   /// Users whose rows are taken out.
   var erasing: Set<UInt32> = []
   /// Begun before any row was looked at, where there are such users.
@@ -36,9 +36,8 @@ struct MergeWork {
     for buffer in buffers {
       for (day, selected) in buffer.days { rows[day, default: 0] += selected.count }
     }
-    let chosen = tables.erasing.isEmpty ? choice.days(rows, segments, isFull: isFull) : Set(rows.keys)
+    chosen = tables.erasing.isEmpty ? choice.days(rows, segments, isFull: isFull) : Set(rows.keys)
     days = chosen.filter { $0 >= keptFrom }.sorted()
-    rest = RestOfRows(buffers, without: chosen)
     dropped = segments.values.filter { $0.day < keptFrom }
     droppedBefore = chosen.union(segments.keys).filter { $0 < keptFrom }.max().map { $0 + 1 }
     erasing = tables.erasing
@@ -57,8 +56,11 @@ struct MergeWork {
     self.exclusion = exclusion
     let outdated = segments.values.filter { $0.version > 1 && $0.exclusion != exclusion }
     days = outdated.map(\.day).min().map { [$0] } ?? []
-    rest = RestOfRows([], without: [])
+    chosen = []
   }
+
+  /// Cost: copies the rows that stay of buffers with rows of both kinds.
+  func rest() -> RestOfRows { RestOfRows(buffers, without: chosen) }
 }
 
 /// Which days a merge writes.

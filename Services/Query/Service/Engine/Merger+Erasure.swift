@@ -3,6 +3,8 @@ import Synchronization
 
 /// What a merge has made, not yet in force.
 struct MergeOutcome {
+  /// What stays unsealed.
+  let rest: RestOfRows
   var written: [Segment] = []
   /// Segments in whose place no other comes.
   var gone: [Segment]
@@ -30,13 +32,14 @@ extension QueryEngine {
   /// Erases strings that nothing uses, not what has come since the merge began either. Nobody applies the log meanwhile, for
   /// this has the writing connection; rows that are committed but not yet shown are still pending.
   func eraseUnused(
-    _ sweep: DictionarySweep, _ work: MergeWork, _ app: AppState, _ connection: StoreConnection
+    _ sweep: DictionarySweep, _ work: MergeWork, _ rest: RestOfRows, _ app: AppState,
+    _ connection: StoreConnection
   ) throws -> [DictionaryKind: [UInt32]] {
     let found = app.tables.withLock { tables -> [DictionaryKind: ([UInt32], ByteDictionary)] in
       var sweep = sweep
       let textFields = DictionarySweep.textFields(tables)
       let later = tables.frozen.dropFirst(work.buffers.count).map(\.rows)
-      for rows in work.rest.buffers.map(\.rows) + later + [tables.tail, tables.pending] {
+      for rows in rest.buffers.map(\.rows) + later + [tables.tail, tables.pending] {
         sweep.mark(rows, textFields: textFields)
       }
       var found: [DictionaryKind: ([UInt32], ByteDictionary)] = [:]

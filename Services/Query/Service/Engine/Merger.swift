@@ -68,7 +68,8 @@ extension QueryEngine {
       app.tables.withLock { $0.waiting = $0.unsealed }
       return 0
     }
-    var outcome = MergeOutcome(gone: work.dropped)
+    // Not under the lock, which queries wait for.
+    var outcome = MergeOutcome(rest: work.rest(), gone: work.dropped)
     for day in try (work.days + daysOfErased(work)).sorted() {
       if let segment = try seal(day, work, app, threads: choice.threads) {
         outcome.written.append(segment)
@@ -81,7 +82,7 @@ extension QueryEngine {
     if !outcome.gone.isEmpty || !work.erasing.isEmpty {
       historyVersion.wrappingAdd(1, ordering: .releasing)
     }
-    return work.buffers.reduce(0) { $0 + $1.rows.count } - work.rest.count
+    return work.buffers.reduce(0) { $0 + $1.rows.count } - outcome.rest.count
   }
 
   /// Days that no new rows came to but erased users have events of.
@@ -138,7 +139,7 @@ extension QueryEngine {
 
   private func putInForce(_ outcome: MergeOutcome, _ work: MergeWork, _ app: AppState) throws {
     var unused: [DictionaryKind: [UInt32]] = [:]
-    let blocks = work.rest.changes.map { change in
+    let blocks = outcome.rest.changes.map { change in
       (change: change, bytes: change.left.map { RowBlock.encode($0.rows) })
     }
     CrashPoint.reached("merge.beforeEnforce")
@@ -158,7 +159,7 @@ extension QueryEngine {
       if let day = work.droppedBefore {
         try EngineFile.storeDroppedBefore(app.id, day, in: connection)
       }
-      if let sweep = outcome.sweep { unused = try eraseUnused(sweep, work, app, connection) }
+      if let sweep = outcome.sweep { unused = try eraseUnused(sweep, work, outcome.rest, app, connection) }
       CrashPoint.reached("merge.rowBlocksDeleted")
     }
     CrashPoint.reached("merge.enforced")
@@ -166,8 +167,8 @@ extension QueryEngine {
     app.tables.withLock { tables in
       for segment in outcome.written { tables.segments[segment.day] = segment }
       for segment in outcome.gone { tables.segments[segment.day] = nil }
-      tables.replaceFrozen(first: work.buffers.count, with: work.rest.buffers)
-      tables.waiting = UnsealedRows(work.rest.buffers)
+      tables.replaceFrozen(first: work.buffers.count, with: outcome.rest.buffers)
+      tables.waiting = UnsealedRows(outcome.rest.buffers)
       tables.droppedBefore = max(tables.droppedBefore, work.droppedBefore ?? .min)
       if !work.erasing.isEmpty { tables.finishErasing(work.erasing, unused) }
     }
