@@ -10,7 +10,8 @@ struct PathRun {
     try query.check()
     self.query = query
     scope = try ReportScope(
-      query.appID, engine, filter: query.filter, traffic: query.traffic, control: control)
+      query.appID, engine, filter: query.filter, traffic: query.traffic, control: control,
+      columns: [.event, .page, .time])
     let nodes = PathNodes(query, in: scope.snapshot)
     guard nodes.bits <= Limits.pathNodeBitsMax else {
       throw QueryError(
