@@ -2,6 +2,7 @@ internal import Foundation
 package import Messages
 package import RPC
 internal import SwiftProtobuf
+internal import Synchronization
 
 /// `grpc.reflection.v1.ServerReflection`: shows what a server offers.
 package struct ReflectionService: Grpc_Reflection_V1_ServerReflectionHandlers {
@@ -9,13 +10,12 @@ package struct ReflectionService: Grpc_Reflection_V1_ServerReflectionHandlers {
   typealias Response = Grpc_Reflection_V1_ServerReflectionResponse
 
   private let services: [String]
-  private let index: ReflectionIndex
+  private let index: IndexOnDemand
 
   /// - Parameter services: names of the services that the server offers.
-  /// - Throws: where an embedded descriptor does not decode.
-  package init(services: [String]) throws {
+  package init(services: [String]) {
     self.services = services.sorted()
-    index = try ReflectionIndex(services: services)
+    index = IndexOnDemand(services: services)
   }
 
   package func serverReflectionInfo(
@@ -25,17 +25,18 @@ package struct ReflectionService: Grpc_Reflection_V1_ServerReflectionHandlers {
     for try await request in requests { try await responses.send(answer(request)) }
   }
 
-  private func answer(_ request: Request) -> Response {
+  private func answer(_ request: Request) throws -> Response {
     var response = Response()
     response.validHost = request.host
     response.originalRequest = request
-    response.messageResponse = answer(request.messageRequest)
+    response.messageResponse = try answer(request.messageRequest)
     return response
   }
 
   private func answer(
     _ request: Request.OneOf_MessageRequest?
-  ) -> Response.OneOf_MessageResponse {
+  ) throws -> Response.OneOf_MessageResponse {
+    let index = try index.value()
     switch request {
     case .fileByFilename(let name):
       return files(index.file(named: name), "file \"\(name)\"")
@@ -73,6 +74,23 @@ package struct ReflectionService: Grpc_Reflection_V1_ServerReflectionHandlers {
         $0.errorCode = Int32(code.rawValue)
         $0.errorMessage = message
       })
+  }
+}
+
+/// Made when somebody asks: few processes are ever asked, and none has to wait for it at its start.
+private final class IndexOnDemand: Sendable {
+  private let services: [String]
+  private let made = Mutex<ReflectionIndex?>(nil)
+
+  init(services: [String]) { self.services = services }
+
+  func value() throws -> ReflectionIndex {
+    try made.withLock { made in
+      if let made { return made }
+      let index = try ReflectionIndex(services: services)
+      made = index
+      return index
+    }
   }
 }
 

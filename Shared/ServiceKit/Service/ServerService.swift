@@ -43,7 +43,7 @@ struct ServerService: Service, CustomStringConvertible {
     configuration.sampling = CallSampling(share: settings[standard.accessLogSample])
     let server = RPCServer(
       configuration: configuration,
-      services: try parts.handlers + Self.standardHandlers(parts, context.health),
+      services: parts.handlers + Self.standardHandlers(parts, context.health),
       authorizer: context.tokens, logger: context.logger)
     self.server = server
     watch = tls.map { TLSWatch(tls: $0, logger: context.logger) }
@@ -54,13 +54,13 @@ struct ServerService: Service, CustomStringConvertible {
 
   private static func standardHandlers(
     _ parts: ServiceParts, _ health: HealthBoard
-  ) throws -> [any ServiceHandlers] {
+  ) -> [any ServiceHandlers] {
     let names =
       parts.handlers.map { type(of: $0).serviceName } + [
         HealthService.serviceName, ReflectionService.serviceName,
         ReflectionServiceV1Alpha.serviceName, ChannelzService.serviceName,
       ]
-    let reflection = try ReflectionService(services: names)
+    let reflection = ReflectionService(services: names)
     return [
       HealthService(board: health), reflection, ReflectionServiceV1Alpha(reflection),
       ChannelzService(),

@@ -14,7 +14,7 @@ struct ReflectionTests {
 
   /// Asks all on one stream and gives the answers in order.
   private static func ask(_ questions: [Request.OneOf_MessageRequest]) async throws -> [Response] {
-    let service = try ReflectionService(services: offered)
+    let service = ReflectionService(services: offered)
     var answers: [Response] = []
     try await ServerForTest.with([service, ReflectionServiceV1Alpha(service)]) { peer in
       let client = Grpc_Reflection_V1_ServerReflectionClient(peer.channel)
@@ -90,7 +90,7 @@ struct ReflectionTests {
 
   @Test("The older name answers the same")
   func alpha() async throws {
-    let service = try ReflectionService(services: Self.offered)
+    let service = ReflectionService(services: Self.offered)
     try await ServerForTest.with([service, ReflectionServiceV1Alpha(service)]) { peer in
       let client = Grpc_Reflection_V1alpha_ServerReflectionClient(peer.channel)
       let call = try await client.serverReflectionInfo()
