@@ -190,6 +190,11 @@ extension ByteDictionary {
     }
   }
 
+  /// How many strings `encode` gave.
+  static func stringCount(encoded bytes: [UInt8]) throws(FormatError) -> Int {
+    try lengths(bytes).count
+  }
+
   /// How long each string is. Checks that they fill the bytes.
   private static func lengths(_ bytes: [UInt8]) throws(FormatError) -> [Int] {
     var lengths: [Int] = []

@@ -59,27 +59,65 @@ enum DictionaryChunk {
   }
 }
 
+extension DictionaryChunk {
+  /// What a chunk says of itself.
+  private struct Header {
+    /// Bytes before those that are compressed, and how many they are without that.
+    var count = 0
+    var rawBytes: Int
+    /// Of each string; 0: each tells its length.
+    var width = 0
+
+    init(_ entries: [UInt8], encoding: Int) throws(FormatError) {
+      rawBytes = entries.count
+      switch encoding {
+      case Encoding.plain: return
+      case Encoding.compressed: count = 4
+      case Encoding.planes: count = 8
+      default: throw FormatError("a dictionary's chunk written in way \(encoding)")
+      }
+      guard entries.count >= count else { throw FormatError("a dictionary's chunk ends early") }
+      rawBytes = number(entries, 0)
+      guard rawBytes <= Limits.dictionaryChunkRawBytesMax else {
+        throw FormatError("a dictionary's chunk of \(rawBytes) bytes")
+      }
+      guard encoding == Encoding.planes else { return }
+      width = number(entries, 4)
+      guard (1...256).contains(width), rawBytes % width == 0 else {
+        throw FormatError("a dictionary's chunk of strings of \(width) bytes")
+      }
+    }
+  }
+
+  /// How many strings a chunk of the file holds, by its column `encoding`.
+  static func stringCount(_ entries: [UInt8], encoding: Int) throws(FormatError) -> Int {
+    let header = try Header(entries, encoding: encoding)
+    if header.width > 0 { return header.rawBytes / header.width }
+    return try ByteDictionary.stringCount(encoded: try raw(entries, header))
+  }
+
+  fileprivate static func append(
+    _ entries: [UInt8], encoding: Int, to strings: inout ByteDictionary
+  ) throws(FormatError) {
+    let header = try Header(entries, encoding: encoding)
+    let raw = try raw(entries, header)
+    if header.width > 0 {
+      strings.append(planes: raw, width: header.width)
+    } else {
+      try strings.append(encoded: raw)
+    }
+  }
+
+  private static func raw(_ entries: [UInt8], _ header: Header) throws(FormatError) -> [UInt8] {
+    if header.count == 0 { return entries }
+    return try Zstd.decompress(Array(entries[header.count...]), length: header.rawBytes)
+  }
+}
+
 extension ByteDictionary {
   /// Adds the strings of a chunk of the file, by its column `encoding`.
   mutating func append(stored entries: [UInt8], encoding: Int) throws(FormatError) {
-    if encoding == DictionaryChunk.Encoding.plain { return try append(encoded: entries) }
-    let headerBytes = encoding == DictionaryChunk.Encoding.planes ? 8 : 4
-    guard entries.count >= headerBytes else { throw FormatError("a dictionary's chunk ends early") }
-    let length = DictionaryChunk.number(entries, 0)
-    guard length <= Limits.dictionaryChunkRawBytesMax else {
-      throw FormatError("a dictionary's chunk of \(length) bytes")
-    }
-    let raw = try Zstd.decompress(Array(entries[headerBytes...]), length: length)
-    switch encoding {
-    case DictionaryChunk.Encoding.compressed: try append(encoded: raw)
-    case DictionaryChunk.Encoding.planes:
-      let width = DictionaryChunk.number(entries, 4)
-      guard (1...256).contains(width), raw.count % width == 0 else {
-        throw FormatError("a dictionary's chunk of strings of \(width) bytes")
-      }
-      append(planes: raw, width: width)
-    default: throw FormatError("a dictionary's chunk written in way \(encoding)")
-    }
+    try DictionaryChunk.append(entries, encoding: encoding, to: &self)
   }
 }
 
@@ -105,9 +143,7 @@ final class PackedStrings: Sendable {
       zip(chunks, chunks.dropFirst()).allSatisfy({ $0.first < $1.first })
     else { throw FormatError("a dictionary with a gap") }
     self.chunks = chunks
-    var strings = ByteDictionary()
-    try strings.append(stored: last.entries, encoding: last.encoding)
-    count = last.first + strings.count - 1
+    count = last.first + (try DictionaryChunk.stringCount(last.entries, encoding: last.encoding))
   }
 
   /// Bytes of memory, about.

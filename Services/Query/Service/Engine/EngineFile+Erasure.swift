@@ -57,8 +57,6 @@ extension EngineFile {
       "SELECT entries, encoding FROM dictionary WHERE app = ? AND kind = ? AND first_code = ?",
       [.integer(id), .integer(kind.rawValue), .integer(first)]
     ) { (entries: $0.bytes(0), encoding: $0.int(1)) }
-    var strings = ByteDictionary()
-    if let chunk { try strings.append(stored: chunk.entries, encoding: chunk.encoding) }
-    return strings.count - 1
+    return try chunk.map { try DictionaryChunk.stringCount($0.entries, encoding: $0.encoding) } ?? 0
   }
 }

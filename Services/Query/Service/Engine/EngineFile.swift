@@ -1,7 +1,6 @@
 import Events
 import Sources
 import Store
-import Synchronization
 
 /// The engine's plain tables: apps, position, dictionaries, row blocks, first active times.
 enum EngineFile {
@@ -31,57 +30,6 @@ enum EngineFile {
       .integer(app.sessionRules.timeoutMilliseconds),
       .blob(try app.sources.encoded()),
     ]
-  }
-
-  static func loadApps(_ connection: StoreConnection) throws -> [AppState] {
-    let found = try connection.query(
-      """
-      SELECT id, app_id, platform, time_zone, merge_under_ms, timeout_ms, sources, times_exclusion,
-        dropped_before FROM app
-      """
-    ) { row in
-      let rules = try SessionRules(
-        mergeUnderMilliseconds: row.int64(4), timeoutMilliseconds: row.int64(5))
-      return (
-        row.int64(0),
-        AppDefinition(
-          appID: row.string(1), platform: row.string(2), timeZone: row.string(3),
-          sessionRules: rules,
-          sources: try AppSources(encoded: row.bytes(6), platform: row.string(2))),
-        row.isNull(7) ? nil : SceneExclusion(bytes: row.bytes(7)),
-        row.isNull(8) ? Int32.min : Int32(truncatingIfNeeded: row.int64(8))
-      )
-    }
-    return try found.map { try loadApp($0.0, $0.1, $0.2, droppedBefore: $0.3, connection) }
-  }
-
-  private static func loadApp(
-    _ id: Int64, _ definition: AppDefinition, _ stored: SceneExclusion?, droppedBefore: Int32,
-    _ connection: StoreConnection
-  ) throws -> AppState {
-    guard let calendar = AppCalendar(definition.timeZone) else {
-      throw FormatError("app \(definition.appID): unknown time zone \(definition.timeZone)")
-    }
-    let app = AppState(id: id, definition: definition, calendar: calendar)
-    try app.tables.withLock { tables in
-      tables.droppedBefore = droppedBefore
-      try loadDictionaries(id, &tables, connection)
-      tables.beginErasing(try loadErasures(id, from: connection))
-      for segment in try SegmentTable.load(app: id, from: connection) {
-        tables.segments[segment.day] = segment
-        tables.lastEventMilliseconds = max(tables.lastEventMilliseconds, segment.lastMilliseconds)
-      }
-      // The times in the file are those of sealed events. Where they were made by another table of scenes, by an earlier
-      // release's for instance, they are made anew.
-      tables.storedExclusion = stored
-      try loadTimes(id, &tables, connection)
-      if stored != tables.exclusion {
-        tables.times = try EventHistory(tables)
-          .firstActiveTimes(tables.exclusion, from: connection)
-      }
-      try loadRowBlocks(id, &tables, connection)
-    }
-    return app
   }
 
   static func storeDroppedBefore(
@@ -256,9 +204,7 @@ enum EngineFile {
       "SELECT entries FROM dictionary WHERE app = ? AND kind = ? AND first_code = ?",
       [.integer(app.id), .integer(kind.rawValue), .integer(chunk.first)]
     ) { $0.bytes(0) }
-    var strings = ByteDictionary()
-    try strings.append(stored: entries ?? [], encoding: chunk.encoding)
-    return strings.count - 1
+    return try DictionaryChunk.stringCount(entries ?? [], encoding: chunk.encoding)
   }
 
   /// Puts the chunks from one on together as the file has them: memory still tells an open_id whose erasure is committed but not
@@ -325,73 +271,6 @@ enum EngineFile {
     return true
   }
 
-  private static func loadDictionaries(
-    _ id: Int64, _ tables: inout AppTables, _ connection: StoreConnection
-  ) throws {
-    for kind in DictionaryKind.allCases {
-      let chunks = try loadChunks(kind, id, connection)
-      if chunks.isEmpty { continue }
-      // Those of users are many, and few reports ask for one.
-      if kind == .users, tables[kind].count == 1 {
-        tables[kind] = ByteDictionary(try PackedStrings(chunks))
-        continue
-      }
-      for chunk in chunks {
-        guard chunk.first == tables[kind].count else {
-          throw FormatError("dictionary \(kind) of app \(id): a gap before \(chunk.first)")
-        }
-        try tables[kind].append(stored: chunk.entries, encoding: chunk.encoding)
-      }
-    }
-    tables.noteAllStored()
-  }
-
-  private static func loadChunks(
-    _ kind: DictionaryKind, _ id: Int64, _ connection: StoreConnection
-  ) throws -> [PackedStrings.Chunk] {
-    try connection.query(
-      """
-      SELECT first_code, checksum, entries, encoding FROM dictionary WHERE app = ? AND kind = ?
-      ORDER BY first_code
-      """, [.integer(id), .integer(kind.rawValue)]
-    ) { row in
-      guard Int64(CRC32C.checksum(row.blob(2))) == row.int64(1) else {
-        throw FormatError("dictionary \(kind) of app \(id): damaged at \(row.int64(0))")
-      }
-      return PackedStrings.Chunk(first: row.int(0), entries: row.bytes(2), encoding: row.int(3))
-    }
-  }
-
-  private static func loadRowBlocks(
-    _ id: Int64, _ tables: inout AppTables, _ connection: StoreConnection
-  ) throws {
-    let statement = try connection.statement(
-      "SELECT id, checksum, data FROM row_block WHERE app = ? ORDER BY id")
-    defer { statement.reset() }
-    try statement.bind([.integer(id)])
-    while try statement.step() {
-      let block = statement.blob(2)
-      guard Int64(CRC32C.checksum(block)) == statement.int64(1) else {
-        throw FormatError("row block \(statement.int64(0)): wrong checksum")
-      }
-      tables.pending = try RowBlock.decode(block)
-      try checkCodes(tables, block: statement.int64(0))
-      let rows = tables.pending
-      tables.pending.flags = tables.exclusion.flags(rows.flags, rows.context, rows.contexts)
-      tables.pendingBlock = statement.int64(0)
-      tables.commitPending()
-    }
-  }
-
-  private static func checkCodes(_ tables: borrowing AppTables, block: Int64) throws {
-    let rows = tables.pending
-    guard rows.user.allSatisfy({ Int($0) < tables[.users].count }),
-      rows.event.allSatisfy({ Int($0) < tables[.events].count }),
-      rows.page.allSatisfy({ Int($0) < tables[.pages].count }),
-      rows.fieldID.allSatisfy({ Int($0) < tables[.fields].count })
-    else { throw FormatError("row block \(block): codes that no dictionary has") }
-  }
-
   /// Deletes those behind the first bound, up to the second one.
   static func deleteRowBlocks(
     _ id: Int64, behind first: Int64, upTo last: Int64, in connection: StoreConnection
@@ -435,26 +314,6 @@ enum EngineFile {
           .integer(id), .integer(Int64(key.traffic.rawValue)), .integer(key.index),
           .integer(Int64(CRC32C.checksum(bytes))), .blob(bytes),
         ])
-    }
-  }
-
-  private static func loadTimes(
-    _ id: Int64, _ tables: inout AppTables, _ connection: StoreConnection
-  ) throws {
-    let statement = try connection.statement(
-      "SELECT traffic, chunk, checksum, data FROM user_times WHERE app = ?")
-    defer { statement.reset() }
-    try statement.bind([.integer(id)])
-    while try statement.step() {
-      let block = statement.blob(3)
-      guard Int64(CRC32C.checksum(block)) == statement.int64(2) else {
-        throw FormatError("first active times of app \(id), chunk \(statement.int64(1)): damaged")
-      }
-      let key = UserTimes.ChunkKey(
-        traffic: TrafficClass(rawValue: UInt8(truncatingIfNeeded: statement.int64(0))),
-        index: statement.int(1))
-      try tables.times.restore(
-        key, ColumnCodec.decode(UInt64.self, block).map { Int64(bitPattern: $0) })
     }
   }
 }

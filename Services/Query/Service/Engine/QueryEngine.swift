@@ -41,11 +41,9 @@ package final class QueryEngine: Sendable {
     self.store = store
     cache = DayCache(bytesMax: cacheBytesMax ?? Limits.cacheBytesDefault)
     try store.write { try SegmentTable.deleteIdle(in: $0) }
-    let restored = try store.read { connection in
-      (try EngineFile.loadApps(connection), try EngineFile.loadPosition(connection))
-    }
-    state = Mutex(State(apps: Dictionary(uniqueKeysWithValues: restored.0.map { ($0.appID, $0) })))
-    position = Mutex(restored.1)
+    let apps = try EngineFile.loadApps(store)
+    state = Mutex(State(apps: Dictionary(uniqueKeysWithValues: apps.map { ($0.appID, $0) })))
+    position = Mutex(try store.read { try EngineFile.loadPosition($0) })
     // Nothing is answered of users who are to be erased.
     if waitingErasures > 0 { try mergeIfDue(rows: .max) }
   }
