@@ -26,7 +26,7 @@ import Testing
     }
   }
 
-  private func read<T: FixedWidthInteger & BitwiseCopyable>(
+  private func read<T: ColumnNumber>(
     _ type: T.Type, _ bytes: [UInt8], _ ends: [UInt32] = []
   ) throws -> [T] {
     try bytes.withUnsafeBytes { try ColumnCodec.decode(type, $0, most: 10_000, ends: ends) }

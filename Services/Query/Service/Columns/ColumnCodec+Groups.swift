@@ -1,25 +1,24 @@
 /// Columns of rows that stand in groups, a day's by user, and those that stay the same for some rows.
 extension ColumnCodec {
   /// The first number of each group, then what each other one adds to the one before: modulo 2^bits, or signed.
-  static func decodeGroups<T: FixedWidthInteger & BitwiseCopyable>(
+  static func decodeGroups<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int, isZigzag: Bool, _ bound: Bound
   ) throws(FormatError) -> [T] {
     let firsts = try decode(T.self, reader.block(), bound.nested)
-    let steps = try decode(T.self, reader.block(), bound.nested)
+    var steps = try decode(T.self, reader.block(), bound.nested)
     guard firsts.count == bound.ends.count, firsts.count + steps.count == count,
       areEnds(bound.ends, of: count)
     else { throw FormatError("a column does not fit its groups") }
-    return [T](unsafeUninitializedCapacity: count) { target, filled in
+    if isZigzag {
+      sumUp(&steps) { ($0 &>> 1) ^ (0 &- ($0 & 1)) }
+    } else {
+      sumUp(&steps) { $0 }
+    }
+    return [T](unsafeUninitializedCapacity: count + groupVector) { target, filled in
       filled = count
       firsts.withUnsafeBufferPointer { firsts in
-        steps.withUnsafeBufferPointer { steps in
-          bound.ends.withUnsafeBufferPointer { ends in
-            if isZigzag {
-              addUp(firsts, steps, ends, into: target) { $0 & 1 == 0 ? $0 &>> 1 : ~($0 &>> 1) }
-            } else {
-              addUp(firsts, steps, ends, into: target) { $0 }
-            }
-          }
+        steps.withUnsafeBufferPointer { sums in
+          bound.ends.withUnsafeBufferPointer { spread(firsts, sums, $0, into: target) }
         }
       }
     }
@@ -36,29 +35,63 @@ extension ColumnCodec {
     }
   }
 
+  /// So many rows of a group are written at a time.
+  private static var groupVector: Int { 16 }
+
   @inline(__always)
-  private static func addUp<T: FixedWidthInteger>(
-    _ firsts: UnsafeBufferPointer<T>, _ steps: UnsafeBufferPointer<T>,
-    _ ends: UnsafeBufferPointer<UInt32>, into target: UnsafeMutableBufferPointer<T>,
-    _ difference: (T) -> T
-  ) {
-    var row = 0
-    // Before the group `index` so many rows were firsts.
-    for index in 0..<firsts.count {
-      let end = Int(ends[index])
-      var sum = firsts[index]
-      target.initializeElement(at: row, to: sum)
-      row &+= 1
-      while row < end {
-        sum &+= difference(steps[row &- index &- 1])
-        target.initializeElement(at: row, to: sum)
-        row &+= 1
+  private static func sumUp<T: ColumnNumber>(_ steps: inout [T], _ difference: (T) -> T) {
+    steps.withUnsafeMutableBufferPointer { steps in
+      var sum: T = 0
+      for index in 0..<steps.count {
+        sum &+= difference(steps[index])
+        steps[index] = sum
       }
     }
   }
 
+  /// What the steps of the groups before have come to is taken off again, for some rows at once: where a group ends cannot be
+  /// predicted. What is written behind its end the next group overwrites.
+  ///
+  /// - Parameters:
+  ///   - sums: of all steps up to each.
+  ///   - target: with room for `groupVector` more.
+  private static func spread<T: ColumnNumber>(
+    _ firsts: UnsafeBufferPointer<T>, _ sums: UnsafeBufferPointer<T>,
+    _ ends: UnsafeBufferPointer<UInt32>, into target: UnsafeMutableBufferPointer<T>
+  ) {
+    guard let rows = UnsafeMutableRawPointer(target.baseAddress) else { return }
+    let steps = UnsafeRawPointer(sums.baseAddress)
+    var row = 0
+    // How many steps the groups before have, and their sum.
+    var next = 0
+    var before: T = 0
+    for index in 0..<firsts.count {
+      let end = Int(ends[index])
+      let first = firsts[index]
+      target.initializeElement(at: row, to: first)
+      row &+= 1
+      let last = next &+ (end &- row)
+      let base = first &- before
+      while row < end {
+        if let steps, next &+ groupVector <= sums.count {
+          let some = (steps + next &* MemoryLayout<T>.stride).loadUnaligned(as: SIMD16<T>.self) &+ SIMD16(repeating: base)
+          (rows + row &* MemoryLayout<T>.stride).storeBytes(of: some, as: SIMD16<T>.self)
+          row &+= groupVector
+          next &+= groupVector
+        } else {
+          target.initializeElement(at: row, to: sums[next] &+ base)
+          row &+= 1
+          next &+= 1
+        }
+      }
+      row = end
+      next = last
+      before = last == 0 ? 0 : sums[last &- 1]
+    }
+  }
+
   /// Numbers that stay the same for some rows of a group, and for how many: 0 stands for the rest of the group.
-  static func decodeGroupedRuns<T: FixedWidthInteger & BitwiseCopyable>(
+  static func decodeGroupedRuns<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int, _ bound: Bound
   ) throws(FormatError) -> [T] {
     let heads = try decode(T.self, reader.block(), bound.nested)
@@ -126,7 +159,7 @@ extension ColumnCodec {
   }
 
   /// The numbers that differ from the one before, and a bit for each row that has the next of them.
-  static func decodeChanges<T: FixedWidthInteger & BitwiseCopyable>(
+  static func decodeChanges<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int, _ bound: Bound
   ) throws(FormatError) -> [T] {
     let heads = try decode(T.self, reader.block(), bound)

@@ -1,3 +1,6 @@
+/// What a column may hold.
+package typealias ColumnNumber = FixedWidthInteger & BitwiseCopyable & SIMDScalar
+
 /// A column of whole numbers as bytes: docs/formats/query.md, "Column".
 ///
 /// The first byte says how the numbers are written, so that any column of any version is read by one function. `encode` is
@@ -23,11 +26,11 @@ package enum ColumnCodec {
   }
 
   /// Each number less the smallest one, in the fewest whole bytes of 0, 1, 2, 4 or 8 that hold the largest difference.
-  package static func encode<T: FixedWidthInteger & BitwiseCopyable>(_ values: [T]) -> [UInt8] {
+  package static func encode<T: ColumnNumber>(_ values: [T]) -> [UInt8] {
     values.withUnsafeBufferPointer { encode($0) }
   }
 
-  private static func encode<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func encode<T: ColumnNumber>(
     _ values: UnsafeBufferPointer<T>
   ) -> [UInt8] {
     let low = values.min() ?? 0
@@ -49,7 +52,7 @@ package enum ColumnCodec {
   }
 
   @inline(__always)
-  private static func narrow<T: FixedWidthInteger, Stored: FixedWidthInteger & BitwiseCopyable>(
+  private static func narrow<T: FixedWidthInteger, Stored: ColumnNumber>(
     _ values: UnsafeBufferPointer<T>, _ low: T, into target: UnsafeMutableRawBufferPointer,
     _: Stored.Type
   ) {
@@ -76,7 +79,7 @@ package enum ColumnCodec {
   ///   - most: numbers that it may have; a damaged one must not take memory without end.
   ///   - ends: where the groups end that it was packed by (`ColumnPacker.packAscending(_:ends:)`).
   /// - Throws: `FormatError` where the block is not exactly one column, or has more numbers.
-  package static func decode<T: FixedWidthInteger & BitwiseCopyable>(
+  package static func decode<T: ColumnNumber>(
     _: T.Type, _ block: UnsafeRawBufferPointer, most: Int = Limits.rowsPerSegmentMax,
     ends: [UInt32] = []
   ) throws(FormatError) -> [T] {
@@ -96,7 +99,7 @@ package enum ColumnCodec {
     var wrapped: Bound { Bound(count: count, depth: depth + 1, ends: ends) }
   }
 
-  static func decode<T: FixedWidthInteger & BitwiseCopyable>(
+  static func decode<T: ColumnNumber>(
     _: T.Type, _ block: UnsafeRawBufferPointer, _ bound: Bound
   ) throws(FormatError) -> [T] {
     guard bound.depth <= Limits.columnDepthMax else {
@@ -129,7 +132,7 @@ package enum ColumnCodec {
     return values
   }
 
-  private static func decodeCompressed<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func decodeCompressed<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ bound: Bound
   ) throws(FormatError) -> [T] {
     let raw = try decompressed(&reader, most: bound.count)
@@ -151,7 +154,7 @@ package enum ColumnCodec {
     return try Zstd.decompress(frame, length: length)
   }
 
-  private static func decodeWhole<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func decodeWhole<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, width: Int, _ count: Int
   ) throws(FormatError) -> [T] {
     let low = T(truncatingIfNeeded: try reader.uint64())
@@ -166,7 +169,7 @@ package enum ColumnCodec {
   }
 
   @inline(__always)
-  private static func widen<Stored: FixedWidthInteger & BitwiseCopyable, T: FixedWidthInteger>(
+  private static func widen<Stored: ColumnNumber, T: FixedWidthInteger>(
     _ body: UnsafeRawBufferPointer, _: Stored.Type, _ low: T, _ count: Int
   ) -> [T] {
     [T](unsafeUninitializedCapacity: count) { target, filled in
@@ -180,7 +183,7 @@ package enum ColumnCodec {
     }
   }
 
-  private static func decodePlanes<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func decodePlanes<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int
   ) throws(FormatError) -> [T] {
     let width = Int(try reader.uint8())
@@ -213,12 +216,21 @@ package enum ColumnCodec {
         let value = UInt16(planes[index]) | UInt16(second[index]) &<< 8
         (target + index).initialize(to: T(truncatingIfNeeded: value) &+ low)
       }
-    default:
+    case 3:
+      let (second, third) = (planes + count, planes + 2 * count)
       for index in 0..<count {
-        let value = UInt16(planes[index]) | UInt16((planes + count)[index]) &<< 8
+        let value = UInt32(planes[index]) | UInt32(second[index]) &<< 8 | UInt32(third[index]) &<< 16
+        (target + index).initialize(to: T(truncatingIfNeeded: value) &+ low)
+      }
+    default:
+      let (second, third, fourth) = (planes + count, planes + 2 * count, planes + 3 * count)
+      for index in 0..<count {
+        let value =
+          UInt32(planes[index]) | UInt32(second[index]) &<< 8 | UInt32(third[index]) &<< 16
+          | UInt32(fourth[index]) &<< 24
         (target + index).initialize(to: T(truncatingIfNeeded: value))
       }
-      for plane in 2..<width {
+      for plane in 4..<width {
         let bytes = planes + plane * count
         let shift = T(truncatingIfNeeded: plane * 8)
         for index in 0..<count { target[index] |= T(truncatingIfNeeded: bytes[index]) &<< shift }
@@ -227,7 +239,7 @@ package enum ColumnCodec {
     }
   }
 
-  private static func decodePatched<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func decodePatched<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int, _ bound: Bound
   ) throws(FormatError) -> [T] {
     let places = try decode(UInt32.self, reader.block(), bound)
@@ -242,7 +254,7 @@ package enum ColumnCodec {
     return values
   }
 
-  private static func decodeDictionary<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func decodeDictionary<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int, _ bound: Bound
   ) throws(FormatError) -> [T] {
     let table = try decode(T.self, reader.block(), bound)
@@ -298,7 +310,7 @@ package enum ColumnCodec {
     }
   }
 
-  private static func decodeRuns<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func decodeRuns<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int, _ bound: Bound
   ) throws(FormatError) -> [T] {
     let values = try decode(T.self, reader.block(), bound)
@@ -316,7 +328,7 @@ package enum ColumnCodec {
     }
   }
 
-  private static func decodeDifferences<T: FixedWidthInteger & BitwiseCopyable>(
+  private static func decodeDifferences<T: ColumnNumber>(
     _: T.Type, _ reader: inout ByteReader, _ count: Int, isZigzag: Bool, _ bound: Bound
   ) throws(FormatError) -> [T] {
     var values = try decode(T.self, reader.block(), bound)

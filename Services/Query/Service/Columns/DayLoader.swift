@@ -64,7 +64,7 @@ enum DayLoader {
 
     var segment: Segment { source.segment }
 
-    func column<T: FixedWidthInteger & BitwiseCopyable>(
+    func column<T: ColumnNumber>(
       _ column: SegmentColumn, _ type: T.Type, most: Int? = nil, ends: [UInt32] = []
     ) throws -> [T] {
       try source.column(column, type, most: most, ends: ends)

@@ -23,7 +23,7 @@ final class SegmentReader {
   ///   - most: numbers that the column may have.
   ///   - ends: the rows' groups, where it is one of rows by user.
   /// - Throws: `FormatError` where it is missing or damaged, naming it.
-  func column<T: FixedWidthInteger & BitwiseCopyable>(
+  func column<T: ColumnNumber>(
     _ column: SegmentColumn, _ type: T.Type, most: Int? = nil, ends: [UInt32] = []
   ) throws -> [T] {
     try withBytes(of: column) {
