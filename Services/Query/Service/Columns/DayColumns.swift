@@ -92,11 +92,11 @@ struct FieldColumn: Sendable {
   var values: [UInt64] = []
 }
 
-extension Array {
+extension RandomAccessCollection where Index == Int {
   /// The first index at which the condition holds, where it holds from there to the end.
   func partitioningIndex(_ holds: (Element) -> Bool) -> Int {
-    var low = 0
-    var high = count
+    var low = startIndex
+    var high = endIndex
     while low < high {
       let middle = (low + high) / 2
       if holds(self[middle]) { high = middle } else { low = middle + 1 }

@@ -34,6 +34,26 @@ struct DayPointers {
     }
   }
 
+  /// The rows of the day whose event is wanted, in order, each with its user.
+  ///
+  /// - Parameter found: with room for all rows and one more.
+  /// - Returns: how many there are.
+  func rows(wanted: [UInt8], into found: UnsafeMutableBufferPointer<RowOfUser>) -> Int {
+    GroupStarts.with(userEnds, rows: flags.count) { starts in
+      wanted.withUnsafeBufferPointer { wanted in
+        var count = 0
+        var position = UInt32.max
+        // Without a branch, as above; nor can it be predicted where a user's rows end.
+        for row in 0..<flags.count {
+          position &+= UInt32(starts[row])
+          found[count] = RowOfUser(row: UInt32(truncatingIfNeeded: row), position: position)
+          count &+= Int(wanted[Int(event[row])])
+        }
+        return count
+      }
+    }
+  }
+
   /// Adds the rows of a range up by their flags. Most are equal to their neighbours: 32 are compared at a time, or eight.
   func countFlags(_ range: Range<Int>, into counts: inout [Int]) {
     precondition(counts.count == 256)
@@ -57,6 +77,31 @@ struct DayPointers {
       row += 8
     }
     for next in row..<range.upperBound { counts[Int(flags[next])] &+= 1 }
+  }
+}
+
+/// A row of a day, and where its user stands in `users`.
+struct RowOfUser {
+  let row: UInt32
+  let position: UInt32
+}
+
+/// Where groups of rows begin, for loops that must not branch on it.
+enum GroupStarts {
+  /// - Parameters:
+  ///   - ends: behind the last row of each group, ascending, up to the number of rows; no group is empty.
+  ///   - body: gets, by row, 1 where a group begins, else 0.
+  @inline(__always)
+  static func with<Result>(
+    _ ends: UnsafeBufferPointer<UInt32>, rows: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Result
+  ) -> Result {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows + 1) { starts in
+      guard let starts = starts.baseAddress else { preconditionFailure("room for one row at least") }
+      starts.initialize(repeating: 0, count: rows + 1)
+      starts[0] = 1
+      for end in ends { starts[Int(end)] = 1 }
+      return body(starts)
+    }
   }
 }
 

@@ -296,10 +296,12 @@ final class DayCache: Sendable {
   /// The rows of some events with what a walk asks of them.
   ///
   /// - Parameter make: nil where the rows are too many to be kept.
-  func found(_ segment: Segment, _ events: Set<UInt32>, make: () -> FoundRows?) -> FoundRows? {
+  func found(
+    _ segment: Segment, _ events: Set<UInt32>, make: () throws -> FoundRows?
+  ) rethrows -> FoundRows? {
     let key = Key.found(segment.id, events)
     if case .found(let known)? = state.withLock({ $0.use(key) }) { return known }
-    let found = make()
+    let found = try make()
     state.withLock { $0.insert(key, .found(found), (found?.byteCount ?? 0) + 256, bytesMax) }
     return found
   }

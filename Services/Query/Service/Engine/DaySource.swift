@@ -84,7 +84,7 @@ struct DaySource: Sendable {
   func facts(_ day: Int32) throws -> DayFacts {
     try control.check()
     guard let segment = sealedSegment(day) else {
-      return DayFacts(unsealedDays.contains(day) ? try load(day) : try events(day))
+      return DayFacts(unsealedDays.contains(day) ? try load(day) : try flags(day))
     }
     var isKnown = true
     let facts = try engine.cache.facts(segment, snapshot.exclusion) {
@@ -92,14 +92,20 @@ struct DaySource: Sendable {
       if segment.exclusion == snapshot.exclusion, segment.activeClasses != nil {
         return try engine.store.read { try SegmentTable.facts(of: segment, from: $0) }
       }
-      return DayFacts(try events(day))
+      return DayFacts(try flags(day))
     }
     control.profile?.read(facts: facts, ofDay: day, cached: isKnown)
     return facts
   }
 
+  /// A day of which nothing is read.
+  func emptyDay(_ day: Int32) -> DayColumns {
+    DayColumns(
+      day: day, beginMilliseconds: snapshot.segments[day]?.beginMilliseconds ?? begin(of: day))
+  }
+
   /// Users and flags of a sealed day.
-  private func events(_ day: Int32) throws -> DayColumns {
+  func flags(_ day: Int32) throws -> DayColumns {
     let (columns, isKnown) = try sealed(day, Self.factNeeds)
     note(columns, isKnown)
     return columns
@@ -176,7 +182,7 @@ struct DaySource: Sendable {
 
   private func sealed(_ day: Int32, _ needs: DayNeeds) throws -> (DayColumns, isKnown: Bool) {
     guard let segment = snapshot.segments[day] else {
-      return (DayColumns(day: day, beginMilliseconds: begin(of: day)), true)
+      return (emptyDay(day), true)
     }
     return try engine.cache.sealed(
       segment, needs, snapshot.exclusion, read: { try read(segment, $0, known: $1) })
@@ -207,7 +213,7 @@ struct DaySource: Sendable {
     } else if let segment = snapshot.segments[day] {
       base = try read(segment, DayNeeds(sequence: true, fields: fields), known: nil)
     } else {
-      base = DayColumns(day: day, beginMilliseconds: begin(of: day))
+      base = emptyDay(day)
     }
     var skipped = known?.rows ?? 0
     var parts: [DayMerge.Part] = []

@@ -50,10 +50,16 @@ extension DayColumns {
     }
   }
 
-  /// The rows of some events, ascending. Cost: a look at each row.
-  func rows(of events: Set<UInt32>) -> [UInt32] {
+  /// By code of each event that the day may have: 1 for these, else 0.
+  func isWanted(_ events: Set<UInt32>) -> [UInt8] {
     var wanted = [UInt8](repeating: 0, count: Int(event.highest) + 1)
     for event in events where Int(event) < wanted.count { wanted[Int(event)] = 1 }
+    return wanted
+  }
+
+  /// The rows of some events, ascending. Cost: a look at each row.
+  func rows(of events: Set<UInt32>) -> [UInt32] {
+    let wanted = isWanted(events)
     return [UInt32](unsafeUninitializedCapacity: count + 1) { found, filled in
       filled = withPointers { $0.rows(0..<count, wanted: wanted, into: found) }
     }

@@ -1,123 +1,108 @@
-/// Rows of some events of a day in its order, and what a walk over users asks of each, side by side: nothing of all the other rows
-/// need be read then.
-struct FoundRows: Sendable {
-  /// Bytes of memory of a row.
-  static let bytesPerRow = 16
-
-  /// So many of each array are in use.
-  private(set) var count = 0
-  private(set) var rows: [UInt32] = []
-  private var users: [UInt32] = []
+/// A row of a day and what a walk over users asks of it, together: nothing of all the other rows need be read then.
+struct FoundRow: Sendable {
+  let row: UInt32
+  let user: UInt32
   /// ms of the day.
-  private var times: [UInt32] = []
-  private var events: [UInt32] = []
+  let time: UInt32
+  let event: UInt32
+}
 
-  /// The columns while they are read. Good only inside `withPointers`.
-  struct Pointers {
-    let count: Int
-    let rows: UnsafePointer<UInt32>
-    let users: UnsafePointer<UInt32>
-    let times: UnsafePointer<UInt32>
-    let events: UnsafePointer<UInt32>
-  }
+/// The rows of some events of a whole sealed day in its order, in no more memory than they need.
+final class FoundRows: Sendable {
+  /// What is read to make them.
+  static let columns = ["users", "time", "event"]
+  /// So many users share one entry of `starts`.
+  private static let usersPerStart = 4_096
+
+  private let all: [FoundRow]
+  /// The first row of each so many users, and one more.
+  private let starts: [Int]
+
+  var count: Int { all.count }
 
   /// Bytes of memory, about.
-  var byteCount: Int { rows.count * 4 + users.count * 12 }
+  var byteCount: Int { count * MemoryLayout<FoundRow>.stride + starts.count * 8 }
 
-  /// Takes the wanted ones of some rows in the place of those before. Keeps its memory.
+  /// The rows of some events; nil: they are more than `most`.
+  static func find(_ events: Set<UInt32>, of day: DayColumns, most: Int) -> FoundRows? {
+    let wanted = day.isWanted(events)
+    return day.withPointers { day in
+      withUnsafeTemporaryAllocation(of: RowOfUser.self, capacity: day.flags.count + 1) { found in
+        let count = day.rows(wanted: wanted, into: found)
+        return count > most ? nil : FoundRows(UnsafeBufferPointer(rebasing: found[..<count]), of: day)
+      }
+    }
+  }
+
+  private init(_ found: UnsafeBufferPointer<RowOfUser>, of day: DayPointers) {
+    all = [FoundRow](unsafeUninitializedCapacity: found.count) { rows, filled in
+      filled = found.count
+      for index in 0..<found.count {
+        let row = found[index].row
+        rows.initializeElement(
+          at: index,
+          to: FoundRow(
+            row: row, user: day.users[Int(found[index].position)], time: day.time[Int(row)],
+            event: day.event[Int(row)]))
+      }
+    }
+    starts = Self.starts(all)
+  }
+
+  private static func starts(_ rows: [FoundRow]) -> [Int] {
+    guard let last = rows.last?.user else { return [0] }
+    return (0...Int(last) / usersPerStart + 1).map { first in
+      rows.partitioningIndex { Int($0.user) >= first * usersPerStart }
+    }
+  }
+
+  /// Calls the closure with the rows of some users.
+  func withRows<Result>(
+    of users: Range<UInt32>, _ body: (UnsafeBufferPointer<FoundRow>) -> Result
+  ) -> Result {
+    let lower = firstRow(notBelow: users.lowerBound)
+    let upper = max(lower, firstRow(notBelow: users.upperBound))
+    return all.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[lower..<upper])) }
+  }
+
+  private func firstRow(notBelow user: UInt32) -> Int {
+    let (number, rest) = Int(user).quotientAndRemainder(dividingBy: Self.usersPerStart)
+    guard number + 1 < starts.count else { return count }
+    if rest == 0 { return starts[number] }
+    return all[starts[number]..<starts[number + 1]].partitioningIndex { $0.user >= user }
+  }
+}
+
+/// Memory for rows that are looked for anew for each block of users.
+struct FoundBuffer {
+  private var rows: [UInt32] = []
+  private var found: [FoundRow] = []
+
+  /// Bytes of memory, about.
+  var byteCount: Int { rows.count * 4 + found.capacity * MemoryLayout<FoundRow>.stride }
+
+  /// Calls the closure with the wanted ones of some rows.
   ///
   /// - Parameters:
   ///   - positions: of the rows' users; not empty.
   ///   - wanted: by code of an event, 1 or 0.
-  mutating func find(_ positions: Range<Int>, _ day: DayPointers, wanted: [UInt8]) {
+  mutating func find(
+    _ positions: Range<Int>, _ day: DayPointers, wanted: [UInt8], _ body: (UnsafeBufferPointer<FoundRow>) -> Void
+  ) {
     let begin = positions.lowerBound == 0 ? 0 : Int(day.userEnds[positions.lowerBound - 1])
     let range = begin..<Int(day.userEnds[positions.upperBound - 1])
     if rows.count < range.count { rows = Array(repeating: 0, count: range.count * 3 / 2) }
-    count = day.rows(range, wanted: wanted, into: &rows)
-    if users.count < count {
-      users = Array(repeating: 0, count: count * 3 / 2)
-      (times, events) = (users, users)
+    let count = day.rows(range, wanted: wanted, into: &rows)
+    found.removeAll(keepingCapacity: true)
+    found.reserveCapacity(count)
+    var position = positions.lowerBound
+    for row in rows[..<count] {
+      while row >= day.userEnds[position] { position += 1 }
+      found.append(
+        FoundRow(
+          row: row, user: day.users[position], time: day.time[Int(row)], event: day.event[Int(row)]))
     }
-    lookUp(positions.lowerBound, day)
-  }
-
-  private mutating func lookUp(_ firstPosition: Int, _ day: DayPointers) {
-    var position = firstPosition
-    var end = day.userEnds[position]
-    let count = count
-    rows.withUnsafeBufferPointer { rows in
-      users.withUnsafeMutableBufferPointer { users in
-        times.withUnsafeMutableBufferPointer { times in
-          events.withUnsafeMutableBufferPointer { events in
-            for index in 0..<count {
-              let row = rows[index]
-              while row >= end {
-                position &+= 1
-                end = day.userEnds[position]
-              }
-              users[index] = day.users[position]
-              times[index] = day.time[Int(row)]
-              events[index] = day.event[Int(row)]
-            }
-          }
-        }
-      }
-    }
-  }
-
-  init() {}
-
-  /// The rows of some events of a whole day, in no more memory than they need; nil: they are more than `most`.
-  init?(_ events: Set<UInt32>, of day: DayColumns, most: Int) {
-    let found = day.rows(of: events)
-    guard found.count <= most else { return nil }
-    count = found.count
-    // A copy: there was room for every row of the day.
-    rows = found.map { $0 }
-    users = day.eachUser(of: rows)
-    (times, self.events) = day.withPointers { day in
-      (rows.map { day.time[Int($0)] }, rows.map { day.event[Int($0)] })
-    }
-  }
-
-  /// Where the rows of some users stand.
-  func range(of wanted: Range<UInt32>) -> Range<Int> {
-    users.withUnsafeBufferPointer { users in
-      let users = UnsafeBufferPointer(rebasing: users[..<count])
-      let lower = Self.firstIndex(users, notBelow: wanted.lowerBound)
-      return lower..<max(lower, Self.firstIndex(users, notBelow: wanted.upperBound))
-    }
-  }
-
-  private static func firstIndex(_ users: UnsafeBufferPointer<UInt32>, notBelow user: UInt32) -> Int {
-    var (low, high) = (0, users.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if users[middle] >= user { high = middle } else { low = middle + 1 }
-    }
-    return low
-  }
-
-  /// Calls `body` with some of them; not where the range is empty.
-  func withPointers(_ range: Range<Int>, _ body: (Pointers) -> Void) {
-    precondition(range.upperBound <= count)
-    if range.isEmpty { return }
-    rows.withUnsafeBufferPointer { rows in
-      users.withUnsafeBufferPointer { users in
-        times.withUnsafeBufferPointer { times in
-          events.withUnsafeBufferPointer { events in
-            guard let rows = rows.baseAddress, let users = users.baseAddress,
-              let times = times.baseAddress, let events = events.baseAddress
-            else { preconditionFailure("rows without columns") }
-            let first = range.lowerBound
-            body(
-              Pointers(
-                count: range.count, rows: rows + first, users: users + first, times: times + first,
-                events: events + first))
-          }
-        }
-      }
-    }
+    found.withUnsafeBufferPointer(body)
   }
 }
 
@@ -129,8 +114,27 @@ extension DaySource {
   func found(_ events: Set<UInt32>, in day: DayColumns) -> FoundRows? {
     guard let segment = sealedSegment(day.day), day.count > 0 else { return nil }
     return engine.cache.found(segment, events) {
-      FoundRows(events, of: day, most: day.count / Limits.foundRowsShare)
+      FoundRows.find(events, of: day, most: day.count / Limits.foundRowsShare)
     }
+  }
+
+  /// The same without the day, which is kept only where this is not the first time.
+  func foundAlone(_ events: Set<UInt32>, _ number: Int32) throws -> FoundRows? {
+    guard let segment = sealedSegment(number), segment.rows > 0 else { return nil }
+    try control.check()
+    var isKnown = true
+    let found = try engine.cache.found(segment, events) {
+      isKnown = false
+      let day = try loadForPart(segment)
+      let found = FoundRows.find(events, of: day, most: day.count / Limits.foundRowsShare)
+      if found == nil { engine.cache.keep(day, of: segment) }
+      return found
+    }
+    if let found, isKnown {
+      control.profile?.read(
+        day: number, rows: found.count, bytes: found.byteCount, columns: FoundRows.columns, cached: true)
+    }
+    return found
   }
 
   /// Whether nothing must be looked for to know them.

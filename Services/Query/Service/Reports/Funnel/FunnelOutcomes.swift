@@ -10,73 +10,68 @@ struct FunnelOutcomes: Sendable {
   private(set) var values: [Int32] = []
   /// Of each unit that came further than step 1: the times of its steps along the first chain that reaches furthest.
   private(set) var times: [Int64] = []
+  /// Those units.
+  private var further: [UInt32] = []
 
   init() {}
 
   /// Of consecutive users, those who reached any step.
   ///
   /// - Parameters:
-  ///   - all: by user: the furthest step, from 1; 0: none.
   ///   - allValues: by user; empty without a breakdown.
   ///   - stepsMax: no user came further.
+  ///   - furthest: of a user, from 0: the furthest step, from 1; 0: none.
   ///   - time: of a user, from 0, and a step, from 0; asked for steps that the user did not reach, too.
   @inline(__always)
   init(
-    first: UInt32, reached all: [UInt8], values allValues: [Int32], stepsMax: Int,
+    _ all: Range<UInt32>, values allValues: [Int32], stepsMax: Int, furthest: (Int) -> UInt8,
     time: (Int, Int) -> Int64
   ) {
-    all.withUnsafeBufferPointer { all in
-      let known = Self.indices(all, beyond: 0)
-      known.withUnsafeBufferPointer { known in
-        reached = [UInt8](unsafeUninitializedCapacity: known.count) { reached, filled in
-          filled = known.count
-          for index in 0..<known.count { reached[index] = all[Int(known[index])] }
+    var (unitCount, furtherCount, timeCount) = (0, 0, 0)
+    // Without a branch on how far a user came: one who did not is overwritten by the next one.
+    reached = [UInt8](unsafeUninitializedCapacity: all.count + 1) { reached, filled in
+      users = [UInt32](unsafeUninitializedCapacity: all.count + 1) { users, filled in
+        further = [UInt32](unsafeUninitializedCapacity: all.count + 1) { further, filled in
+          for user in 0..<all.count {
+            let steps = furthest(user)
+            reached[unitCount] = steps
+            users[unitCount] = all.lowerBound &+ UInt32(truncatingIfNeeded: user)
+            further[furtherCount] = UInt32(truncatingIfNeeded: unitCount)
+            unitCount &+= Self.isMore(steps, than: 0)
+            let isFurther = Self.isMore(steps, than: 1)
+            furtherCount &+= isFurther
+            timeCount &+= Int(steps) &* isFurther
+          }
+          filled = furtherCount
         }
-        users = [UInt32](unsafeUninitializedCapacity: known.count) { users, filled in
-          filled = known.count
-          for index in 0..<known.count { users[index] = first &+ known[index] }
-        }
-        if !allValues.isEmpty { values = known.map { allValues[Int($0)] } }
+        filled = unitCount
       }
-      times = Self.times(all, stepsMax: stepsMax, time)
+      filled = unitCount
     }
-  }
-
-  /// Of each user so many times as fit, without a branch on how far it came: the next one's take the place of those too many.
-  @inline(__always)
-  private static func times(
-    _ all: UnsafeBufferPointer<UInt8>, stepsMax: Int, _ time: (Int, Int) -> Int64
-  ) -> [Int64] {
-    let further = indices(all, beyond: 1)
-    let count = further.reduce(0) { $0 &+ Int(all[Int($1)]) }
-    return [Int64](unsafeUninitializedCapacity: count + stepsMax) { times, filled in
-      filled = count
+    if !allValues.isEmpty { values = users.map { allValues[Int($0 &- all.lowerBound)] } }
+    times = [Int64](unsafeUninitializedCapacity: timeCount + stepsMax) { times, filled in
+      filled = timeCount
       var next = 0
-      for user in further {
-        for step in 0..<stepsMax { times[next &+ step] = time(Int(user), step) }
-        next &+= Int(all[Int(user)])
+      for unit in further {
+        let user = Int(users[Int(unit)] &- all.lowerBound)
+        // As many times as there may be: the next one's take the place of those too many.
+        for step in 0..<stepsMax { times[next &+ step] = time(user, step) }
+        next &+= Int(reached[Int(unit)])
       }
     }
   }
 
-  /// Where more than so many steps were reached. Without a branch, which the compiler would make of a comparison: an index where they
-  /// were not is overwritten by the next one.
-  private static func indices(_ reached: UnsafeBufferPointer<UInt8>, beyond steps: UInt8) -> [UInt32] {
-    let base = UInt32(UInt8.max - steps)
-    return [UInt32](unsafeUninitializedCapacity: reached.count + 1) { indices, filled in
-      var count = 0
-      for index in 0..<reached.count {
-        indices[count] = UInt32(truncatingIfNeeded: index)
-        // 256 and more where there were more steps.
-        count &+= Int((UInt32(reached[index]) &+ base) &>> 8)
-      }
-      filled = count
-    }
+  /// 1 or 0. Not a comparison, of which the compiler would make a branch: it is 256 and more where there were more steps.
+  @inline(__always)
+  private static func isMore(_ reached: UInt8, than steps: UInt8) -> Int {
+    Int((UInt32(reached) &+ UInt32(UInt8.max - steps)) &>> 8)
   }
 
   var count: Int { reached.count }
 
-  var byteCount: Int { reached.count * 5 + values.count * 4 + times.count * 8 }
+  var byteCount: Int {
+    reached.count * 5 + values.count * 4 + times.count * 8 + further.count * 4
+  }
 
   /// Number of the breakdown's value; 0 without a breakdown.
   func value(_ unit: Int) -> Int32 { values.isEmpty ? 0 : values[unit] }
@@ -87,8 +82,14 @@ struct FunnelOutcomes: Sendable {
     reached.append(UInt8(own.count))
     users.append(user)
     values.append(value)
-    if own.count > 1 { times.append(contentsOf: own) }
+    if own.count > 1 {
+      further.append(UInt32(reached.count - 1))
+      times.append(contentsOf: own)
+    }
   }
+
+  /// How many units came further than step 1.
+  fileprivate var furtherCount: Int { further.count }
 
   /// Calls `body` with each unit and the first index of its times.
   @inline(__always)
@@ -103,7 +104,6 @@ struct FunnelOutcomes: Sendable {
   /// The same with those that came further than step 1.
   @inline(__always)
   fileprivate func forEachFurther(_ body: (_ unit: Int, _ times: Int) -> Void) {
-    let further = reached.withUnsafeBufferPointer { Self.indices($0, beyond: 1) }
     var next = 0
     for unit in further {
       body(Int(unit), next)
@@ -185,13 +185,28 @@ struct FunnelTotals: Sendable {
     }
     // By group, so that what one cell grows by is found in one go.
     var chains: [[Chain]] = Array(repeating: [], count: cells.count / stepCount)
-    outcomes.forEachFurther { unit, next in
-      chains[groupOf.isEmpty ? 0 : group(unit)].append(
-        Chain(times: UInt32(next), reached: outcomes.reached[unit]))
+    if groupOf.isEmpty {
+      chains[0] = Self.chains(outcomes)
+    } else {
+      outcomes.forEachFurther { unit, next in
+        chains[group(unit)].append(Chain(times: UInt32(next), reached: outcomes.reached[unit]))
+      }
     }
     outcomes.times.withUnsafeBufferPointer { times in
       for group in chains.indices {
         chains[group].withUnsafeMutableBufferPointer { add($0, times, group, previous) }
+      }
+    }
+  }
+
+  private static func chains(_ outcomes: FunnelOutcomes) -> [Chain] {
+    [Chain](unsafeUninitializedCapacity: outcomes.furtherCount) { chains, filled in
+      filled = outcomes.furtherCount
+      var index = 0
+      outcomes.forEachFurther { unit, next in
+        chains.initializeElement(
+          at: index, to: Chain(times: UInt32(truncatingIfNeeded: next), reached: outcomes.reached[unit]))
+        index &+= 1
       }
     }
   }

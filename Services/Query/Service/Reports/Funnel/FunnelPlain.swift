@@ -19,7 +19,7 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   /// By hit: the number of its breakdown's value. Empty without a breakdown.
   private var values: [Int32] = []
   /// Of a day whose rows are not kept.
-  private var found = FoundRows()
+  private var found = FoundBuffer()
   private(set) var flagCounts = [Int](repeating: 0, count: 256)
 
   init(_ plan: FunnelPlan) {}
@@ -46,11 +46,11 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   // MARK: Days
 
   mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan) {
-    if let found = day.found { return take(found, found.range(of: users), day, plan) }
+    if let found = day.found { return found.withRows(of: users) { take($0, day, plan) } }
     let positions = day.day.positions(of: users)
     if positions.isEmpty { return }
     // Moved out and back: what is found is read while the state is written to.
-    var own = FoundRows()
+    var own = FoundBuffer()
     swap(&own, &found)
     day.day.withPointers { pointers in
       if plan.countsFlags, day.isInRange, !day.isTallied {
@@ -58,29 +58,25 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
         let rows = day.day.rows(ofUserAt: positions.lowerBound).lowerBound..<last.upperBound
         pointers.countFlags(rows, into: &flagCounts)
       }
-      own.find(positions, pointers, wanted: plan.isWanted)
+      own.find(positions, pointers, wanted: plan.isWanted) { take($0, day, plan) }
     }
-    take(own, 0..<own.count, day, plan)
     swap(&own, &found)
   }
 
-  private mutating func take(
-    _ found: FoundRows, _ range: Range<Int>, _ day: FunnelDay, _ plan: FunnelPlan
-  ) {
+  private mutating func take(_ found: UnsafeBufferPointer<FoundRow>, _ day: FunnelDay, _ plan: FunnelPlan) {
+    if found.count == 0 { return }
     // One more: a hit that changes nothing is overwritten by the next.
-    makeRoom(hitCount + range.count + 1, values: plan.hasBreakdown)
+    makeRoom(hitCount + found.count + 1, values: plan.hasBreakdown)
     let (base, before) = (users.lowerBound, hitCount)
     var hitCount = before
-    found.withPointers(range) { found in
-      known.withUnsafeMutableBufferPointer { known in
-        hits.withUnsafeMutableBufferPointer { hits in
-          values.withUnsafeMutableBufferPointer { values in
-            guard let known = known.baseAddress, let hits = hits.baseAddress else { return }
-            let taking = FunnelTaking(
-              rows: FunnelRow(known, plan), hits: hits,
-              values: plan.hasBreakdown ? values.baseAddress : nil, base: base)
-            hitCount = taking.take(found, day, plan, from: before)
-          }
+    known.withUnsafeMutableBufferPointer { known in
+      hits.withUnsafeMutableBufferPointer { hits in
+        values.withUnsafeMutableBufferPointer { values in
+          guard let known = known.baseAddress, let hits = hits.baseAddress else { return }
+          let taking = FunnelTaking(
+            rows: FunnelRow(known, plan), hits: hits,
+            values: plan.hasBreakdown ? values.baseAddress : nil, base: base)
+          hitCount = taking.take(found, day, plan, from: before)
         }
       }
     }

@@ -7,16 +7,25 @@ struct FunnelPlan: Sendable {
   /// A time so early that everything is later than it by more than any window.
   static let never = Int64.min / 2
 
+  /// What an event does that does one step; of others nobody asks.
+  struct Step: Sendable {
+    let mask: UInt32
+    /// From 0.
+    let number: UInt32
+  }
+
   let stepCount: Int
   let clock: FunnelClock
   /// By code of an event: bit k for step k + 1.
   let stepMasks: [UInt32]
-  /// By code of an event: its step, from 0; only where `isWanted` says that it has one. nil: some event does several steps.
-  let singleSteps: [UInt8]?
+  /// The same where no event does several steps.
+  let singleSteps: [Step]?
   /// By code of an event: 1 where a scan must look at it.
   let isWanted: [UInt8]
   /// The same events, where their rows may be kept for the next funnel.
   let keptEvents: Set<UInt32>?
+  /// Nothing is asked of a row but its event, its time and whether it counts.
+  let asksKeptOnly: Bool
   let hasBreakdown: Bool
   /// By the flags of a row: 1 where it counts.
   let counted: [UInt8]
@@ -25,8 +34,10 @@ struct FunnelPlan: Sendable {
   let chains: FunnelChainPlan
 }
 
-/// A day made ready for a funnel: what filters and fields say is decided once, before threads share it.
-struct FunnelDay: Sendable {
+/// A day made ready for a funnel: what filters and fields say is decided once, before threads share it. An object, so that they
+/// need not count the uses of each of its columns.
+final class FunnelDay: Sendable {
+  /// Without its columns where nothing is asked of them.
   let day: DayColumns
   /// Step 1 may happen on it.
   let isInRange: Bool
@@ -46,6 +57,26 @@ struct FunnelDay: Sendable {
   /// The rows that a scan must look at, where they are kept.
   let found: FoundRows?
 
+  init(
+    day: DayColumns, isInRange: Bool, allowed: UInt32, isAllCounted: Bool, isTallied: Bool,
+    stepFilters: [(step: UInt32, mask: [UInt8])],
+    exclusionFilters: [(exclusion: UInt32, mask: [UInt8])], scope: [UInt8]?, labels: RowLabels?,
+    keys: [Int32]?, shares: ShareColumns?, found: FoundRows?
+  ) {
+    self.day = day
+    self.isInRange = isInRange
+    self.allowed = allowed
+    self.isAllCounted = isAllCounted
+    self.isTallied = isTallied
+    self.stepFilters = stepFilters
+    self.exclusionFilters = exclusionFilters
+    self.scope = scope
+    self.labels = labels
+    self.keys = keys
+    self.shares = shares
+    self.found = found
+  }
+
   /// Bytes of memory, about.
   var byteCount: Int {
     let masks = stepFilters.count + exclusionFilters.count + (scope == nil ? 0 : 1)
@@ -64,9 +95,15 @@ struct FunnelDay: Sendable {
 }
 
 extension FunnelPlan {
-  static func singleSteps(_ masks: [UInt32]) -> [UInt8]? {
+  /// Whether all rows count of which so many have which flags; nil: it is not known.
+  func countsAll(_ flagCounts: [Int]?) -> Bool {
+    guard let flagCounts else { return false }
+    return flagCounts.indices.allSatisfy { flagCounts[$0] == 0 || counted[$0] != 0 }
+  }
+
+  static func singleSteps(_ masks: [UInt32]) -> [Step]? {
     guard masks.allSatisfy({ $0 & ($0 &- 1) == 0 }) else { return nil }
-    return masks.map { $0 == 0 ? 0 : UInt8($0.trailingZeroBitCount) }
+    return masks.map { Step(mask: $0, number: $0 == 0 ? 0 : UInt32($0.trailingZeroBitCount)) }
   }
 }
 
@@ -95,6 +132,8 @@ struct StepMatcher {
   let masks: [UInt32]
   let count: Int
   let reads: RowReads
+
+  var hasFilters: Bool { !filters.isEmpty }
 
   init(_ steps: [FunnelQuery.Step], in snapshot: AppSnapshot) throws(QueryError) {
     var filters: [(step: UInt32, program: FilterProgram)] = []

@@ -105,18 +105,14 @@ struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   /// - Parameter values: by user: the number of the breakdown's value; empty without a breakdown.
   func outcomes(_ users: Range<UInt32>, _ values: [Int32], _ clock: FunnelClock) -> FunnelOutcomes {
     var isWhole = true
-    let reached = [UInt8](unsafeUninitializedCapacity: users.count) { reached, filled in
-      filled = users.count
-      for user in 0..<users.count {
-        let own = self[user]
-        reached[user] = UInt8(truncatingIfNeeded: own[Self.reached])
-        isWhole = isWhole && own[Self.reached] == own[Self.followed]
-      }
-    }
-    precondition(isWhole, "a chain ends before the step that it reaches")
+    defer { precondition(isWhole, "a chain ends before the step that it reaches") }
     return FunnelOutcomes(
-      first: users.lowerBound, reached: reached, values: values,
-      stepsMax: Int(truncatingIfNeeded: stepCount),
+      users, values: values, stepsMax: Int(truncatingIfNeeded: stepCount),
+      furthest: { user in
+        let own = self[user]
+        isWhole = isWhole && own[Self.reached] == own[Self.followed]
+        return UInt8(truncatingIfNeeded: own[Self.reached])
+      },
       time: { clock.origin &+ Int64(truncatingIfNeeded: self[$0][Self.latest &+ $1]) })
   }
 }
@@ -133,7 +129,7 @@ struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
 
   /// - Returns: the number of hits, with those before.
   func take(
-    _ found: FoundRows.Pointers, _ day: FunnelDay, _ plan: FunnelPlan, from before: Int
+    _ found: UnsafeBufferPointer<FoundRow>, _ day: FunnelDay, _ plan: FunnelPlan, from before: Int
   ) -> Int {
     let offset: Time = plan.clock.number(day.day.beginMilliseconds)
     let isSimple = day.stepFilters.isEmpty && day.scope == nil && day.isInRange
@@ -154,34 +150,35 @@ struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   /// - Parameter isCounted: whether a row's traffic counts; nearly all does.
   @inline(__always)
   private func takeSingles(
-    _ found: FoundRows.Pointers, _ offset: Time, _ stepOf: [UInt8], _ day: FunnelDay, _ before: Int,
+    _ found: UnsafeBufferPointer<FoundRow>, _ offset: Time, _ steps: [FunnelPlan.Step], _ day: FunnelDay, _ before: Int,
     isCounted: (Int) -> Bool
   ) -> Int {
     guard let values, let labels = day.labels else {
-      return takeSingles(found, offset, stepOf, before, isCounted: isCounted) { _, _ in }
+      return takeSingles(found, offset, steps, before, isCounted: isCounted) { _, _ in }
     }
     return labels.withLook(day.day) { look in
-      takeSingles(found, offset, stepOf, before, isCounted: isCounted) { values[$0] = look[$1] }
+      takeSingles(found, offset, steps, before, isCounted: isCounted) { values[$0] = look[$1] }
     }
   }
 
   /// - Parameter note: called with the number of a hit and its row, before it is known whether it changes anything.
   @inline(__always)
   private func takeSingles(
-    _ found: FoundRows.Pointers, _ offset: Time, _ stepOf: [UInt8], _ before: Int,
+    _ found: UnsafeBufferPointer<FoundRow>, _ offset: Time, _ steps: [FunnelPlan.Step], _ before: Int,
     isCounted: (Int) -> Bool, _ note: (_ hit: Int, _ row: Int) -> Void
   ) -> Int {
-    stepOf.withUnsafeBufferPointer { stepOf in
+    steps.withUnsafeBufferPointer { steps in
+      // What every row needs lies in registers.
+      let (rows, hits, base) = (rows, hits, base)
       var count = before
       for index in 0..<found.count {
-        if !isCounted(Int(found.rows[index])) { continue }
-        let user = found.users[index] &- base
-        let step = Int(stepOf[Int(found.events[index])])
-        let time = offset &+ Time(truncatingIfNeeded: found.times[index])
-        let isChange = rows.takeSingle(rows[Int(user)], step, time)
-        hits[count] = FunnelRow.Hit(
-          time: time, user: user, steps: 1 &<< UInt32(truncatingIfNeeded: step))
-        note(count, Int(found.rows[index]))
+        let (row, user) = (Int(found[index].row), found[index].user &- base)
+        if !isCounted(row) { continue }
+        let step = steps[Int(found[index].event)]
+        let time = offset &+ Time(truncatingIfNeeded: found[index].time)
+        let isChange = rows.takeSingle(rows[Int(user)], Int(step.number), time)
+        hits[count] = FunnelRow.Hit(time: time, user: user, steps: step.mask)
+        note(count, row)
         count &+= isChange
       }
       return count
@@ -190,15 +187,16 @@ struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
 
   /// Any rows.
   private func takeAny(
-    _ found: FoundRows.Pointers, _ offset: Time, _ day: FunnelDay, _ plan: FunnelPlan, _ before: Int
+    _ found: UnsafeBufferPointer<FoundRow>, _ offset: Time, _ day: FunnelDay, _ plan: FunnelPlan, _ before: Int
   ) -> Int {
     var count = before
     for index in 0..<found.count {
-      let row = Int(found.rows[index])
-      let steps = day.steps(plan.stepMasks[Int(found.events[index])], row)
-      if steps == 0 || plan.counted[Int(day.day.flags[row])] == 0 { continue }
-      let user = found.users[index] &- base
-      let time = offset &+ Time(truncatingIfNeeded: found.times[index])
+      let row = Int(found[index].row)
+      let steps = day.steps(plan.stepMasks[Int(found[index].event)], row)
+      if steps == 0 { continue }
+      if !day.isAllCounted, plan.counted[Int(day.day.flags[row])] == 0 { continue }
+      let user = found[index].user &- base
+      let time = offset &+ Time(truncatingIfNeeded: found[index].time)
       guard rows.take(Int(user), steps, time) else { continue }
       hits[count] = FunnelRow.Hit(time: time, user: user, steps: steps)
       if let values {

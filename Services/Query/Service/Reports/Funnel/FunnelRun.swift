@@ -86,7 +86,7 @@ struct FunnelRun {
     var tallied: Set<Int32> = []
     let found = try scan.run { day, found in
       let isFirst = tallied.insert(day.day).inserted
-      return try prepare(day, found, days, isFirst, &tally)
+      return try prepare(day, found, days, isFirst, plan, &tally)
     }
     if plan.countsFlags { tally.add(flagCounts: found.flagCounts, query.traffic) }
     return (found.parts, tally)
@@ -113,6 +113,7 @@ struct FunnelRun {
       stepCount: matcher.count, clock: clock, stepMasks: matcher.masks,
       singleSteps: FunnelPlan.singleSteps(matcher.masks), isWanted: wanted,
       keptEvents: query.isPlain ? Set(wanted.indices.filter { wanted[$0] != 0 }.map { UInt32($0) }) : nil,
+      asksKeptOnly: query.isPlain && breakdown == nil && scope == nil && !matcher.hasFilters,
       hasBreakdown: breakdown != nil,
       counted: query.traffic.countedByFlags.map { $0 ? 1 : 0 }, countsFlags: scope == nil,
       chains: chainPlan(backgrounds))
@@ -135,7 +136,7 @@ struct FunnelRun {
   ///   - isFirst: the day is read for the first time.
   private func prepare(
     _ day: DayColumns, _ found: FoundRows?, _ days: ClosedRange<Int>, _ isFirst: Bool,
-    _ tally: inout EventTally
+    _ plan: FunnelPlan, _ tally: inout EventTally
   ) throws -> FunnelDay {
     let isInRange = days.contains(Int(day.day))
     let mask = scope?.mask(day)
@@ -144,12 +145,9 @@ struct FunnelRun {
     if let flagCounts, mask == nil, isInRange, isFirst {
       tally.add(flagCounts: flagCounts, query.traffic)
     }
-    let counted = query.traffic.countedByFlags
     return FunnelDay(
       day: day, isInRange: isInRange, allowed: isInRange || query.order == .any ? ~0 : ~1,
-      isAllCounted: flagCounts.map { counts in counts.indices.allSatisfy { counts[$0] == 0 || counted[$0] } }
-        ?? false,
-      isTallied: flagCounts != nil,
+      isAllCounted: plan.countsAll(flagCounts), isTallied: flagCounts != nil,
       stepFilters: matcher.filters(day), exclusionFilters: exclusions.filters(day), scope: mask,
       labels: try breakdown?.labels(day),
       keys: query.holdConstant.isEmpty ? nil : try held.keys(day),

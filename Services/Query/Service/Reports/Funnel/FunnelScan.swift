@@ -104,19 +104,35 @@ struct FunnelScan<State: FunnelState> {
     rest = rest.dropFirst(numbers.count)
     let days = try control.operation("read days", "\(numbers.count) days") { [source, plan] in
       try Blocks.map(numbers.count, threads: Limits.threadsDefault) { [numbers] in
-        let day = try source.load(numbers[$0])
-        let found = plan.keptEvents.flatMap { source.found($0, in: day) }
-        return (columns: day, found: found)
+        try Self.read(numbers[$0], source, plan)
       }
     }
     return (try days.map { try prepare($0.columns, $0.found) }, bytes)
   }
 
+  /// A day with the rows that are kept of it; where nothing else is asked of it, only the flags that a scan must look at.
+  private static func read(
+    _ number: Int32, _ source: DaySource, _ plan: FunnelPlan
+  ) throws -> (columns: DayColumns, found: FoundRows?) {
+    if plan.asksKeptOnly, let events = plan.keptEvents,
+      let found = try source.foundAlone(events, number)
+    {
+      let isAllCounted = plan.countsAll(try source.sealedFlagCounts(number))
+      return (isAllCounted ? source.emptyDay(number) : try source.flags(number), found)
+    }
+    let day = try source.load(number)
+    return (day, plan.keptEvents.flatMap { source.found($0, in: day) })
+  }
+
   /// Of what is read of a day, and found in it.
   private func bytesPerRow(_ day: Int32) -> Int {
-    let isFound = plan.keptEvents.map { source.knowsFound($0, day) } ?? true
-    return (source.isCached(day) ? 0 : DayColumns.bytesPerRow)
-      + (isFound ? 0 : FoundRows.bytesPerRow / Limits.foundRowsShare)
+    guard let events = plan.keptEvents else {
+      return source.isCached(day) ? 0 : DayColumns.bytesPerRow
+    }
+    let isFound = source.knowsFound(events, day)
+    let isHeld = source.isCached(day) || (plan.asksKeptOnly && source.sealedSegment(day) != nil)
+    return (isHeld ? 0 : DayColumns.bytesPerRow)
+      + (isFound ? 0 : MemoryLayout<FoundRow>.stride / Limits.foundRowsShare)
   }
 
   private func scan(
