@@ -13,6 +13,9 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   private var users: Range<UInt32> = 0..<0
   /// By user, a row of `FunnelRow.width` numbers.
   private var known: [Time] = []
+  /// By user: how far it came, and later how far its chain has been followed.
+  private var reached: [UInt8] = []
+  private var followed: [UInt8] = []
   /// The first `hitCount` of them.
   private var hits: [FunnelRow<Time>.Hit] = []
   private var hitCount = 0
@@ -25,7 +28,7 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   init(_ plan: FunnelPlan) {}
 
   var byteCount: Int {
-    known.count * MemoryLayout<Time>.stride + hits.count * MemoryLayout<FunnelRow<Time>.Hit>.stride
+    known.count * MemoryLayout<Time>.stride + reached.count * 2 + hits.count * MemoryLayout<FunnelRow<Time>.Hit>.stride
       + values.count * 4 + found.byteCount
   }
 
@@ -36,8 +39,11 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
     let count = users.count * FunnelRow<Time>.width(plan)
     if known.count != count {
       known = Array(repeating: 0, count: count)
+      reached = Array(repeating: 0, count: users.count)
+      followed = reached
     } else {
       known.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
+      for index in reached.indices { (reached[index], followed[index]) = (0, 0) }
     }
     hitCount = 0
     for flags in 0..<256 { flagCounts[flags] = 0 }
@@ -70,13 +76,16 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
     let (base, before) = (users.lowerBound, hitCount)
     var hitCount = before
     known.withUnsafeMutableBufferPointer { known in
-      hits.withUnsafeMutableBufferPointer { hits in
-        values.withUnsafeMutableBufferPointer { values in
-          guard let known = known.baseAddress, let hits = hits.baseAddress else { return }
-          let taking = FunnelTaking(
-            rows: FunnelRow(known, plan), hits: hits,
-            values: plan.hasBreakdown ? values.baseAddress : nil, base: base)
-          hitCount = taking.take(found, day, plan, from: before)
+      reached.withUnsafeMutableBufferPointer { reached in
+        hits.withUnsafeMutableBufferPointer { hits in
+          values.withUnsafeMutableBufferPointer { values in
+            guard let known = known.baseAddress, let reached = reached.baseAddress, let hits = hits.baseAddress
+            else { return }
+            let taking = FunnelTaking(
+              rows: FunnelRow(known, reached: reached, plan), hits: hits,
+              values: plan.hasBreakdown ? values.baseAddress : nil, base: base)
+            hitCount = taking.take(found, day, plan, from: before)
+          }
         }
       }
     }
@@ -100,23 +109,42 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   mutating func finish(_ plan: FunnelPlan) -> FunnelOutcomes {
     // Of each user two: that of the chain's first hit, and one that is never asked for.
     var chosen = [Int32](repeating: 0, count: plan.hasBreakdown ? users.count * 2 : 0)
-    let (hitCount, users) = (hitCount, users)
-    return known.withUnsafeMutableBufferPointer { known in
-      guard let known = known.baseAddress else { preconditionFailure("a block without users") }
-      let rows = FunnelRow(known, plan)
-      hits.withUnsafeBufferPointer { hits in
-        let hits = UnsafeBufferPointer(rebasing: hits[..<hitCount])
-        guard plan.hasBreakdown else { return rows.chain(users.count, hits) { _, _, _ in } }
+    follow(plan, &chosen)
+    precondition(reached == followed, "a chain ends before the step that it reaches")
+    let firsts = stride(from: 0, to: chosen.count, by: 2).map { chosen[$0] }
+    let users = users
+    return withRows(plan) { rows, _ in rows.outcomes(users, firsts, plan.clock) }
+  }
+
+  private mutating func follow(_ plan: FunnelPlan, _ chosen: inout [Int32]) {
+    let (all, hitCount, values) = (hits, hitCount, values)
+    withRows(plan) { rows, followed in
+      all.withUnsafeBufferPointer { all in
+        let hits = UnsafeBufferPointer(rebasing: all[..<hitCount])
+        guard plan.hasBreakdown else { return rows.chain(hits, followed: followed) { _, _, _ in } }
         values.withUnsafeBufferPointer { values in
           chosen.withUnsafeMutableBufferPointer { chosen in
-            rows.chain(users.count, hits) { user, hit, isBegun in
+            rows.chain(hits, followed: followed) { user, hit, isBegun in
               chosen[user &* 2 &+ isBegun] = values[hit]
             }
           }
         }
       }
-      let firsts = stride(from: 0, to: chosen.count, by: 2).map { chosen[$0] }
-      return rows.outcomes(users, firsts, plan.clock)
+    }
+  }
+
+  private mutating func withRows<Result>(
+    _ plan: FunnelPlan, _ body: (FunnelRow<Time>, _ followed: UnsafeMutablePointer<UInt8>) -> Result
+  ) -> Result {
+    known.withUnsafeMutableBufferPointer { known in
+      reached.withUnsafeMutableBufferPointer { reached in
+        followed.withUnsafeMutableBufferPointer { followed in
+          guard let known = known.baseAddress, let reached = reached.baseAddress,
+            let followed = followed.baseAddress
+          else { preconditionFailure("a block without users") }
+          return body(FunnelRow(known, reached: reached, plan), followed)
+        }
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
-/// What a plain funnel knows of each user of a block, a row of numbers each. Together, so that a user lies in one line of the
-/// processor's cache as a rule.
+/// What a plain funnel knows of each user of a block: a row of numbers, together, so that a user lies in one line of the processor's
+/// cache as a rule; and two bytes that lie close to those of other users, because they are read of all of them.
 struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   /// An event that did a step.
   struct Hit: Sendable {
@@ -9,26 +9,27 @@ struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
     let steps: UInt32
   }
 
-  /// Places in a row: the furthest step so far, from 1, 0: none; when it was reached; the time of the event that is looked at, later
-  /// how far the chain has been followed; then `latest` from step 1 on, and one more, so that a chain that is done has a place
-  /// behind it.
-  static var reached: Int { 0 }
-  static var end: Int { 1 }
-  static var now: Int { 2 }
-  static var followed: Int { now }
-  static var latest: Int { 3 }
+  /// Places in a row: when the furthest step was reached; the time of the event that is looked at; then `latest` from step 1 on, and
+  /// one more, so that a chain that is done has a place behind it.
+  static var end: Int { 0 }
+  static var now: Int { 1 }
+  static var latest: Int { 2 }
 
-  static func width(_ plan: FunnelPlan) -> Int { latest &+ plan.stepCount &+ 1 }
+  /// Rows of four steps fill half a line.
+  static func width(_ plan: FunnelPlan) -> Int { (latest &+ plan.stepCount &+ 4) & ~3 }
 
   let known: UnsafeMutablePointer<Time>
+  /// By user: the furthest step so far, from 1, 0: none.
+  let reached: UnsafeMutablePointer<UInt8>
   let width: Int
-  let stepCount: Time
+  let stepCount: UInt8
   let window: Time
 
-  init(_ known: UnsafeMutablePointer<Time>, _ plan: FunnelPlan) {
+  init(_ known: UnsafeMutablePointer<Time>, reached: UnsafeMutablePointer<UInt8>, _ plan: FunnelPlan) {
     self.known = known
+    self.reached = reached
     width = Self.width(plan)
-    stepCount = Time(plan.stepCount)
+    stepCount = UInt8(plan.stepCount)
     window = Time(plan.clock.window)
   }
 
@@ -40,15 +41,14 @@ struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   /// Returns whether the hit changes anything.
   @inline(__always)
   func take(_ user: Int, _ steps: UInt32, _ time: Time) -> Bool {
-    let own = self[user]
-    if own[Self.reached] == stepCount { return false }
+    if reached[user] == stepCount { return false }
     var isChanged = false
     var rest = steps
     // Higher steps first: one event does one step of a chain.
     while rest != 0 {
       let step = 31 &- rest.leadingZeroBitCount
       rest &= ~(1 &<< UInt32(truncatingIfNeeded: step))
-      if takeSingle(own, step, time) != 0 { isChanged = true }
+      if takeSingle(user, step, time) != 0 { isChanged = true }
     }
     return isChanged
   }
@@ -61,16 +61,17 @@ struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   ///
   /// - Returns: 1 where it changes anything.
   @inline(__always)
-  func takeSingle(_ own: UnsafeMutablePointer<Time>, _ step: Int, _ time: Time) -> Int {
+  func takeSingle(_ user: Int, _ step: Int, _ time: Time) -> Int {
+    let own = self[user]
     let before = own + (Self.now &+ step)
     own[Self.now] = time
     let start = before[0]
     let old = before[1]
     before[1] = start
-    let furthest = own[Self.reached]
+    let furthest = reached[user]
     let isInTime = time &- start <= window ? 1 : 0
-    let isFurther = isInTime & (Time(truncatingIfNeeded: step) == furthest ? 1 : 0)
-    own[Self.reached] = furthest &+ Time(truncatingIfNeeded: isFurther)
+    let isFurther = isInTime & (UInt8(truncatingIfNeeded: step) == furthest ? 1 : 0)
+    reached[user] = furthest &+ UInt8(truncatingIfNeeded: isFurther)
     own[Self.now &- isFurther] = time
     return isInTime & (old != start ? 1 : 0) & (furthest != stepCount ? 1 : 0)
   }
@@ -80,39 +81,34 @@ struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   /// Follows the first chain that reaches furthest of each user: its times take the place of `latest`. Without a branch, as above: what
   /// is stored behind the chain so far is overwritten by its next step.
   ///
-  /// - Parameter note: called for each hit with its user, its number, and 1 where the user's chain has begun before.
+  /// - Parameters:
+  ///   - followed: by user: how far its chain has been followed, 0 so far.
+  ///   - note: called for each hit with its user, its number, and 1 where the user's chain has begun before.
   @inline(__always)
   func chain(
-    _ userCount: Int, _ hits: UnsafeBufferPointer<Hit>,
+    _ hits: UnsafeBufferPointer<Hit>, followed: UnsafeMutablePointer<UInt8>,
     _ note: (_ user: Int, _ hit: Int, _ isBegun: Int) -> Void
   ) {
-    for user in 0..<userCount { self[user][Self.followed] = 0 }
     for index in 0..<hits.count {
       let hit = hits[index]
-      let own = self[Int(hit.user)]
-      let done = own[Self.followed]
+      let user = Int(hit.user)
+      let own = self[user]
+      let done = followed[user]
       let isInTime = own[Self.end] &- hit.time <= window ? 1 : 0
       let isBegun = done != 0 ? 1 : 0
       let isNext =
         Int(truncatingIfNeeded: hit.steps &>> UInt32(truncatingIfNeeded: done))
-        & (done < own[Self.reached] ? 1 : 0) & (isInTime | isBegun)
+        & (done < reached[user] ? 1 : 0) & (isInTime | isBegun)
       own[Self.latest &+ Int(truncatingIfNeeded: done)] = hit.time
-      own[Self.followed] = done &+ Time(truncatingIfNeeded: isNext)
-      note(Int(hit.user), index, isBegun)
+      followed[user] = done &+ UInt8(truncatingIfNeeded: isNext)
+      note(user, index, isBegun)
     }
   }
 
   /// - Parameter values: by user: the number of the breakdown's value; empty without a breakdown.
   func outcomes(_ users: Range<UInt32>, _ values: [Int32], _ clock: FunnelClock) -> FunnelOutcomes {
-    var isWhole = true
-    defer { precondition(isWhole, "a chain ends before the step that it reaches") }
-    return FunnelOutcomes(
-      users, values: values, stepsMax: Int(truncatingIfNeeded: stepCount),
-      furthest: { user in
-        let own = self[user]
-        isWhole = isWhole && own[Self.reached] == own[Self.followed]
-        return UInt8(truncatingIfNeeded: own[Self.reached])
-      },
+    FunnelOutcomes(
+      users, values: values, stepsMax: Int(stepCount), furthest: { reached[$0] },
       time: { clock.origin &+ Int64(truncatingIfNeeded: self[$0][Self.latest &+ $1]) })
   }
 }
@@ -176,7 +172,7 @@ struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
         if !isCounted(row) { continue }
         let step = steps[Int(found[index].event)]
         let time = offset &+ Time(truncatingIfNeeded: found[index].time)
-        let isChange = rows.takeSingle(rows[Int(user)], Int(step.number), time)
+        let isChange = rows.takeSingle(Int(user), Int(step.number), time)
         hits[count] = FunnelRow.Hit(time: time, user: user, steps: step.mask)
         note(count, row)
         count &+= isChange
