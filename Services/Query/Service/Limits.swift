@@ -155,6 +155,7 @@ package enum Limits {
     precondition(sealRowsSettingMax <= sealRowsAlways)
     precondition(hotBufferRowsMax <= sealRows)
     precondition(funnelStepsMax <= 32, "a step is a bit of a 32-bit mask")
+    precondition(funnelBlockUsersMax <= 1 << 27, "a hit of a funnel tells the block's user in 27 bits")
     precondition(breakdownLimitDefault <= breakdownLimitMax)
     precondition(gapClassesMax < 64, "a class of gaps is a bit of a 64-bit mask")
     precondition(eventSeriesMax <= 26, "a series without a name is a letter")

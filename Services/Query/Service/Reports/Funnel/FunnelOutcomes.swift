@@ -134,6 +134,7 @@ struct FunnelTotals: Sendable {
     var count: UInt64 = 0
     /// In parts, as they came.
     var fromPrevious: [[Int64]] = []
+    /// Empty where the step before is the first one.
     var fromFirst: [[Int64]] = []
 
     /// - Parameter chains: that reach the step.
@@ -143,7 +144,7 @@ struct FunnelTotals: Sendable {
     ) {
       let untilPrevious = Self.durations(chains, times, step, from: previous)
       count += UInt64(untilPrevious.count)
-      fromFirst.append(previous == 0 ? untilPrevious : Self.durations(chains, times, step, from: 0))
+      if previous != 0 { fromFirst.append(Self.durations(chains, times, step, from: 0)) }
       fromPrevious.append(untilPrevious)
     }
 
@@ -237,22 +238,24 @@ struct FunnelTotals: Sendable {
     _ parts: [FunnelTotals], groups: Int, labels: [String], previous: [Int], threads: Int
   ) throws -> [[FunnelStepResult]] {
     let steps = labels.count
-    let summaries = try Blocks.map(groups * steps, threads: threads) { cell in
-      (
-        count: parts.reduce(0) { $0 + $1.cells[cell].count },
-        fromPrevious: DurationSummary(parts: parts.flatMap { $0.cells[cell].fromPrevious }),
-        fromFirst: DurationSummary(parts: parts.flatMap { $0.cells[cell].fromFirst })
-      )
+    let summaries = try Blocks.map(groups * steps * 2, threads: threads) { number in
+      let cell = number / 2
+      if number % 2 == 0 { return DurationSummary(parts: parts.flatMap { $0.cells[cell].fromPrevious }) }
+      return DurationSummary(parts: parts.flatMap { $0.cells[cell].fromFirst })
     }
     return (0..<groups).map { group in
       (0..<steps).map { step in
-        let cell = summaries[group * steps + step]
+        let cell = group * steps + step
         return FunnelStepResult(
-          label: labels[step], users: cell.count,
-          previousUsers: summaries[group * steps + previous[step]].count,
-          firstUsers: summaries[group * steps].count,
-          fromPrevious: cell.fromPrevious, fromFirst: cell.fromFirst)
+          label: labels[step], users: count(cell, parts),
+          previousUsers: count(group * steps + previous[step], parts),
+          firstUsers: count(group * steps, parts), fromPrevious: summaries[cell * 2],
+          fromFirst: summaries[previous[step] == 0 ? cell * 2 : cell * 2 + 1])
       }
     }
+  }
+
+  private static func count(_ cell: Int, _ parts: [FunnelTotals]) -> UInt64 {
+    parts.reduce(0) { $0 + $1.cells[cell].count }
   }
 }

@@ -72,7 +72,7 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   private mutating func take(_ found: UnsafeBufferPointer<FoundRow>, _ day: FunnelDay, _ plan: FunnelPlan) {
     if found.count == 0 { return }
     // One more: a hit that changes nothing is overwritten by the next.
-    makeRoom(hitCount + found.count + 1, values: plan.hasBreakdown)
+    makeRoom(hitCount + found.count * plan.stepsPerEventMax + 1, values: plan.hasBreakdown)
     let (base, before) = (users.lowerBound, hitCount)
     var hitCount = before
     known.withUnsafeMutableBufferPointer { known in
@@ -95,7 +95,7 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   private mutating func makeRoom(_ count: Int, values hasValues: Bool) {
     if hits.count < count {
       let missing = max(count, hits.count * 3 / 2) - hits.count
-      hits += repeatElement(FunnelRow<Time>.Hit(time: 0, user: 0, steps: 0), count: missing)
+      hits += repeatElement(FunnelRow<Time>.Hit(time: 0, user: 0, step: 0), count: missing)
     }
     if hasValues, values.count < hits.count {
       values += repeatElement(0, count: hits.count - values.count)

@@ -7,19 +7,14 @@ struct FunnelPlan: Sendable {
   /// A time so early that everything is later than it by more than any window.
   static let never = Int64.min / 2
 
-  /// What an event does that does one step; of others nobody asks.
-  struct Step: Sendable {
-    let mask: UInt32
-    /// From 0.
-    let number: UInt32
-  }
-
   let stepCount: Int
   let clock: FunnelClock
   /// By code of an event: bit k for step k + 1.
   let stepMasks: [UInt32]
-  /// The same where no event does several steps.
-  let singleSteps: [Step]?
+  /// The same as the step, from 0, of those that do one; nil: some event does several.
+  let singleSteps: [UInt8]?
+  /// That one event may do.
+  var stepsPerEventMax: Int { singleSteps == nil ? stepCount : 1 }
   /// By code of an event: 1 where a scan must look at it.
   let isWanted: [UInt8]
   /// The same events, where their rows may be kept for the next funnel.
@@ -101,9 +96,9 @@ extension FunnelPlan {
     return flagCounts.indices.allSatisfy { flagCounts[$0] == 0 || counted[$0] != 0 }
   }
 
-  static func singleSteps(_ masks: [UInt32]) -> [Step]? {
+  static func singleSteps(_ masks: [UInt32]) -> [UInt8]? {
     guard masks.allSatisfy({ $0 & ($0 &- 1) == 0 }) else { return nil }
-    return masks.map { Step(mask: $0, number: $0 == 0 ? 0 : UInt32($0.trailingZeroBitCount)) }
+    return masks.map { $0 == 0 ? 0 : UInt8($0.trailingZeroBitCount) }
   }
 }
 

@@ -1,12 +1,20 @@
 /// What a plain funnel knows of each user of a block: a row of numbers, together, so that a user lies in one line of the processor's
 /// cache as a rule; and two bytes that lie close to those of other users, because they are read of all of them.
 struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
-  /// An event that did a step.
+  /// An event that did a step. One that may do several is as many hits, the highest step first: it does one step of a chain.
   struct Hit: Sendable {
     let time: Time
-    /// From the block's first on.
-    let user: UInt32
-    let steps: UInt32
+    /// The user, from the block's first on, and the step, from 0.
+    private let place: UInt32
+
+    @inline(__always)
+    init(time: Time, user: UInt32, step: UInt32) {
+      self.time = time
+      place = user &<< 5 | step
+    }
+
+    var user: Int { Int(place &>> 5) }
+    var step: UInt8 { UInt8(truncatingIfNeeded: place & 31) }
   }
 
   /// Places in a row: when the furthest step was reached; the time of the event that is looked at; then `latest` from step 1 on, and
@@ -43,14 +51,19 @@ struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   func take(_ user: Int, _ steps: UInt32, _ time: Time) -> Bool {
     if reached[user] == stepCount { return false }
     var isChanged = false
+    Self.forEachStep(steps) { if takeSingle(user, $0, time) != 0 { isChanged = true } }
+    return isChanged
+  }
+
+  /// Higher steps first: one event does one step of a chain.
+  @inline(__always)
+  static func forEachStep(_ steps: UInt32, _ body: (Int) -> Void) {
     var rest = steps
-    // Higher steps first: one event does one step of a chain.
     while rest != 0 {
       let step = 31 &- rest.leadingZeroBitCount
       rest &= ~(1 &<< UInt32(truncatingIfNeeded: step))
-      if takeSingle(user, step, time) != 0 { isChanged = true }
+      body(step)
     }
-    return isChanged
   }
 
   /// The same of an event that does one step and counts, without a branch on what it does: that cannot be predicted. Nor is any value
@@ -91,14 +104,12 @@ struct FunnelRow<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   ) {
     for index in 0..<hits.count {
       let hit = hits[index]
-      let user = Int(hit.user)
+      let user = hit.user
       let own = self[user]
       let done = followed[user]
       let isInTime = own[Self.end] &- hit.time <= window ? 1 : 0
       let isBegun = done != 0 ? 1 : 0
-      let isNext =
-        Int(truncatingIfNeeded: hit.steps &>> UInt32(truncatingIfNeeded: done))
-        & (done < reached[user] ? 1 : 0) & (isInTime | isBegun)
+      let isNext = (hit.step == done ? 1 : 0) & (done < reached[user] ? 1 : 0) & (isInTime | isBegun)
       own[Self.latest &+ Int(truncatingIfNeeded: done)] = hit.time
       followed[user] = done &+ UInt8(truncatingIfNeeded: isNext)
       note(user, index, isBegun)
@@ -146,34 +157,34 @@ struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
   /// - Parameter isCounted: whether a row's traffic counts; nearly all does.
   @inline(__always)
   private func takeSingles(
-    _ found: UnsafeBufferPointer<FoundRow>, _ offset: Time, _ steps: [FunnelPlan.Step], _ day: FunnelDay, _ before: Int,
+    _ found: UnsafeBufferPointer<FoundRow>, _ offset: Time, _ stepOf: [UInt8], _ day: FunnelDay, _ before: Int,
     isCounted: (Int) -> Bool
   ) -> Int {
     guard let values, let labels = day.labels else {
-      return takeSingles(found, offset, steps, before, isCounted: isCounted) { _, _ in }
+      return takeSingles(found, offset, stepOf, before, isCounted: isCounted) { _, _ in }
     }
     return labels.withLook(day.day) { look in
-      takeSingles(found, offset, steps, before, isCounted: isCounted) { values[$0] = look[$1] }
+      takeSingles(found, offset, stepOf, before, isCounted: isCounted) { values[$0] = look[$1] }
     }
   }
 
   /// - Parameter note: called with the number of a hit and its row, before it is known whether it changes anything.
   @inline(__always)
   private func takeSingles(
-    _ found: UnsafeBufferPointer<FoundRow>, _ offset: Time, _ steps: [FunnelPlan.Step], _ before: Int,
+    _ found: UnsafeBufferPointer<FoundRow>, _ offset: Time, _ stepOf: [UInt8], _ before: Int,
     isCounted: (Int) -> Bool, _ note: (_ hit: Int, _ row: Int) -> Void
   ) -> Int {
-    steps.withUnsafeBufferPointer { steps in
+    stepOf.withUnsafeBufferPointer { stepOf in
       // What every row needs lies in registers.
       let (rows, hits, base) = (rows, hits, base)
       var count = before
       for index in 0..<found.count {
         let (row, user) = (Int(found[index].row), found[index].user &- base)
         if !isCounted(row) { continue }
-        let step = steps[Int(found[index].event)]
+        let step = UInt32(stepOf[Int(found[index].event)])
         let time = offset &+ Time(truncatingIfNeeded: found[index].time)
-        let isChange = rows.takeSingle(Int(user), Int(step.number), time)
-        hits[count] = FunnelRow.Hit(time: time, user: user, steps: step.mask)
+        let isChange = rows.takeSingle(Int(user), Int(step), time)
+        hits[count] = FunnelRow.Hit(time: time, user: user, step: step)
         note(count, row)
         count &+= isChange
       }
@@ -194,12 +205,13 @@ struct FunnelTaking<Time: FixedWidthInteger & UnsignedInteger & Sendable> {
       let user = found[index].user &- base
       let time = offset &+ Time(truncatingIfNeeded: found[index].time)
       guard rows.take(Int(user), steps, time) else { continue }
-      hits[count] = FunnelRow.Hit(time: time, user: user, steps: steps)
-      if let values {
-        values[count] =
-          steps & 1 == 0 ? 0 : day.labels?.number(row, context: day.day.context[row]) ?? 0
+      FunnelRow<Time>.forEachStep(steps) { step in
+        hits[count] = FunnelRow.Hit(time: time, user: user, step: UInt32(step))
+        if let values {
+          values[count] = step > 0 ? 0 : day.labels?.number(row, context: day.day.context[row]) ?? 0
+        }
+        count &+= 1
       }
-      count &+= 1
     }
     return count
   }
