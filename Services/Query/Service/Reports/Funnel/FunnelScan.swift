@@ -92,9 +92,10 @@ struct FunnelScan<State: FunnelState> {
     let heldMax = min(Limits.funnelHeldDaysBytesMax, control.bytesMax / 2)
     var numbers: [Int32] = []
     var bytes = 0
+    let holdsKeptOnly = try holdsKeptOnly(rest)
     for number in rest {
       // What is cached is held anyway.
-      let own = source.rowCount(number) * bytesPerRow(number)
+      let own = source.rowCount(number) * bytesPerRow(number, holdsKeptOnly)
       if !numbers.isEmpty, bytes + own > heldMax { break }
       // The first is held as by any report.
       if !numbers.isEmpty { bytes += own }
@@ -124,13 +125,21 @@ struct FunnelScan<State: FunnelState> {
     return (day, plan.keptEvents.flatMap { source.found($0, in: day) })
   }
 
+  /// Whether of sealed days only the rows are held that are kept: that they are not too many, the first day tells.
+  private func holdsKeptOnly(_ numbers: ArraySlice<Int32>) throws -> Bool {
+    guard plan.asksKeptOnly, let events = plan.keptEvents,
+      let first = numbers.first(where: { source.sealedSegment($0) != nil })
+    else { return false }
+    return try source.foundAlone(events, first) != nil
+  }
+
   /// Of what is read of a day, and found in it.
-  private func bytesPerRow(_ day: Int32) -> Int {
+  private func bytesPerRow(_ day: Int32, _ holdsKeptOnly: Bool) -> Int {
     guard let events = plan.keptEvents else {
       return source.isCached(day) ? 0 : DayColumns.bytesPerRow
     }
     let isFound = source.knowsFound(events, day)
-    let isHeld = source.isCached(day) || (plan.asksKeptOnly && source.sealedSegment(day) != nil)
+    let isHeld = source.isCached(day) || (holdsKeptOnly && source.sealedSegment(day) != nil)
     return (isHeld ? 0 : DayColumns.bytesPerRow)
       + (isFound ? 0 : MemoryLayout<FoundRow>.stride / Limits.foundRowsShare)
   }
