@@ -32,9 +32,9 @@ import Testing
     let harness: EngineHarness
     let runner: ReportRunner
 
-    init(_ harness: EngineHarness) {
+    init(_ harness: EngineHarness, _ configuration: QueryConfiguration = QueryConfiguration()) {
       self.harness = harness
-      runner = ReportRunner(engine: harness.engine, configuration: QueryConfiguration())
+      runner = ReportRunner(engine: harness.engine, configuration: configuration)
     }
   }
 
@@ -89,5 +89,43 @@ import Testing
       [[ReferenceEvent(user: "u0", time: 4 * Self.day, sequence: 9, offset: 0, name: "$page_view")]],
       receivedMilliseconds: 5 * Self.day)
     #expect(try await !explain(desk, pages()).answerCached)
+  }
+
+  /// Eight days of 400 rows each, all of them sealed: steps of the funnel are a tenth of the first day's and all of the others'.
+  private func growingDays() throws -> EngineHarness {
+    let harness = try EngineHarness(
+      AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
+    let events = (0..<3_200).map { number in
+      let isStep = number >= 400 || number < 40
+      return ReferenceEvent(
+        user: "u\(number % 20)", time: Int64(number / 400) * Self.day + Int64(number % 400) * 1_000,
+        sequence: UInt64(number), offset: 0,
+        name: !isStep ? "idle" : number / 20 % 2 == 0 ? "open" : "buy")
+    }
+    try harness.apply(events.map { [$0] }, receivedMilliseconds: 9 * Self.day)
+    try harness.engine.mergeIfDue(rows: 1)
+    return harness
+  }
+
+  @Test func `a day whose rows are mostly steps takes its place in the funnel's memory`() async throws {
+    var configuration = QueryConfiguration()
+    // Half of it is for days: all of them as they look from the first one, or four with all of their rows.
+    configuration.queryBytesMax = 60_000
+    let desk = Desk(try growingDays(), configuration)
+    var report = ProtoReport()
+    report.funnel.range.beginDate = "19700101"
+    report.funnel.range.endDate = "19700108"
+    for name in ["open", "buy"] {
+      var step = ProtoFunnelStep()
+      step.events = [name]
+      report.funnel.steps.append(step)
+    }
+    let explained = try await explain(desk, report)
+    #expect(explained.operators.count { $0.name == "read days" } == 2)
+    let query = FunnelQuery(
+      appID: "shop", days: 0...7, steps: [FunnelQuery.Step(["open"]), FunnelQuery.Step(["buy"])],
+      windowMilliseconds: 86_400_000)
+    let answer = try desk.harness.engine.funnel(query, control: QueryControl(bytesMax: 60_000))
+    #expect(answer.steps.map(\.users) == [20, 20])
   }
 }

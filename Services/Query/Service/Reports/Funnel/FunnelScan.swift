@@ -85,44 +85,79 @@ struct FunnelScan<State: FunnelState> {
 
   private var stateBytesMax: Int { min(Limits.funnelStateBytesMax, control.bytesMax / 4) }
 
+  /// A day of a batch that is yet to be read.
+  private struct Awaited: Sendable {
+    let number: Int32
+    /// Bytes that it takes beyond what is charged, should more of its rows be kept than it seems.
+    let wholeBytes: Int
+  }
+
   /// As many days as may be held at once, read on several threads, and the bytes charged for them.
   private func nextDays(
     _ rest: inout ArraySlice<Int32>, _ prepare: (DayColumns, FoundRows?) throws -> FunnelDay
   ) throws -> ([FunnelDay], Int) {
     let heldMax = min(Limits.funnelHeldDaysBytesMax, control.bytesMax / 2)
-    var numbers: [Int32] = []
+    var awaited: [Awaited] = []
     var bytes = 0
     let holdsKeptOnly = try holdsKeptOnly(rest)
     for number in rest {
+      let isLean = holdsKeptOnly && source.sealedSegment(number) != nil && !source.isCached(number)
       // What is cached is held anyway.
-      let own = source.rowCount(number) * bytesPerRow(number, holdsKeptOnly)
-      if !numbers.isEmpty, bytes + own > heldMax { break }
+      let own = source.rowCount(number) * bytesPerRow(number, isLean: isLean)
       // The first is held as by any report.
-      if !numbers.isEmpty { bytes += own }
-      numbers.append(number)
+      let isFirst = awaited.isEmpty
+      if !isFirst, bytes + own > heldMax { break }
+      if !isFirst { bytes += own }
+      awaited.append(
+        Awaited(
+          number: number,
+          wholeBytes: isLean && !isFirst ? source.rowCount(number) * DayColumns.bytesPerRow : 0))
     }
     try control.charge(bytes, for: "the days of the funnel")
-    rest = rest.dropFirst(numbers.count)
-    let days = try control.operation("read days", "\(numbers.count) days") { [source, plan] in
-      try Blocks.map(numbers.count, threads: Limits.threadsDefault) { [numbers] in
-        try Self.read(numbers[$0], source, plan)
+    let room = Atomic<Int>(heldMax - bytes)
+    let read = try control.operation("read days", "\(awaited.count) days") { [source, plan] in
+      try Blocks.map(awaited.count, threads: Limits.threadsDefault) { [awaited] in
+        try Self.read(awaited[$0], source, plan, room)
       }
     }
-    return (try days.map { try prepare($0.columns, $0.found) }, bytes)
+    // From the first one on that there was no room for, they come with the next batch.
+    let days = read.prefix { $0 != nil }.compactMap { $0 }
+    rest = rest.dropFirst(days.count)
+    let wholeBytes = days.reduce(0) { $0 + $1.wholeBytes }
+    try control.charge(wholeBytes, for: "the days of the funnel")
+    return (try days.map { try prepare($0.columns, $0.found) }, bytes + wholeBytes)
+  }
+
+  private struct ReadDay: Sendable {
+    let columns: DayColumns
+    let found: FoundRows?
+    /// Held beyond what was charged.
+    var wholeBytes = 0
   }
 
   /// A day with the rows that are kept of it; where nothing else is asked of it, only the flags that a scan must look at.
+  ///
+  /// - Parameter room: bytes that days may still take beyond what is charged.
+  /// - Returns: nil: there is no room for all of its rows.
   private static func read(
-    _ number: Int32, _ source: DaySource, _ plan: FunnelPlan
-  ) throws -> (columns: DayColumns, found: FoundRows?) {
+    _ day: Awaited, _ source: DaySource, _ plan: FunnelPlan, _ room: borrowing Atomic<Int>
+  ) throws -> ReadDay? {
+    let number = day.number
     if plan.asksKeptOnly, let events = plan.keptEvents,
       let found = try source.foundAlone(events, number)
     {
       let isAllCounted = plan.countsAll(try source.sealedFlagCounts(number))
-      return (isAllCounted ? source.emptyDay(number) : try source.flags(number), found)
+      return ReadDay(
+        columns: isAllCounted ? source.emptyDay(number) : try source.flags(number), found: found)
     }
-    let day = try source.load(number)
-    return (day, plan.keptEvents.flatMap { source.found($0, in: day) })
+    if day.wholeBytes > 0 {
+      let left = room.wrappingSubtract(day.wholeBytes, ordering: .relaxed).newValue
+      if left < 0 { return nil }
+    }
+    let columns = try source.load(number)
+    return ReadDay(
+      columns: columns, found: plan.keptEvents.flatMap { source.found($0, in: columns) },
+      wholeBytes: day.wholeBytes)
   }
 
   /// Whether of sealed days only the rows are held that are kept: that they are not too many, the first day tells.
@@ -134,13 +169,14 @@ struct FunnelScan<State: FunnelState> {
   }
 
   /// Of what is read of a day, and found in it.
-  private func bytesPerRow(_ day: Int32, _ holdsKeptOnly: Bool) -> Int {
+  ///
+  /// - Parameter isLean: nothing else is held of it.
+  private func bytesPerRow(_ day: Int32, isLean: Bool) -> Int {
     guard let events = plan.keptEvents else {
       return source.isCached(day) ? 0 : DayColumns.bytesPerRow
     }
     let isFound = source.knowsFound(events, day)
-    let isHeld = source.isCached(day) || (holdsKeptOnly && source.sealedSegment(day) != nil)
-    return (isHeld ? 0 : DayColumns.bytesPerRow)
+    return (isLean || source.isCached(day) ? 0 : DayColumns.bytesPerRow)
       + (isFound ? 0 : MemoryLayout<FoundRow>.stride / Limits.foundRowsShare)
   }
 
