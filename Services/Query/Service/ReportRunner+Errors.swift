@@ -16,7 +16,7 @@ extension ReportRunner {
     } catch let error as StoreError {
       throw RPCError(.unavailable, "the store of reports cannot be read", cause: error)
     } catch let error as FormatError {
-      throw RPCError(.dataLoss, "the store of reports is damaged", cause: error)
+      throw RPCError(.dataLoss, "the store of reports is damaged: restore a backup, or remove it and it is built again from the log", cause: error)
     } catch is CancellationError {
       throw RPCError(.cancelled, "the caller gave the query up")
     }

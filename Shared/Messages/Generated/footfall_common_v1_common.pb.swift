@@ -395,7 +395,7 @@ package nonisolated struct ProtoCondition: Sendable {
 }
 
 /// Whole days in the app's time zone, both included. `yyyy-mm-dd` or `yyyymmdd`. begin_date <= end_date, at most 3,660
-/// days apart, else INVALID_ARGUMENT.
+/// days apart, from 1970 to 2100, else INVALID_ARGUMENT.
 package nonisolated struct ProtoDateRange: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

@@ -239,7 +239,7 @@ package nonisolated struct ProtoGetPagesResponse: @unchecked Sendable {
   /// Clears the value of `compareTotal`. Subsequent reads from it will return its default value.
   package mutating func clearCompareTotal() {_uniqueStorage()._compareTotal = nil}
 
-  /// Pages with any visit, entry or share in the range.
+  /// Pages with a visit, entry, exit or share in the range.
   package var pageCount: UInt64 {
     get {_storage._pageCount}
     set {_uniqueStorage()._pageCount = newValue}

@@ -294,7 +294,7 @@ import Testing
       return "hold_constant"
     case "held_twice":
       query.holdConstant = ["platform", "platform"]
-      return "hold_constant"
+      return "hold_constant[1]"
     case "held_unknown":
       query.holdConstant = ["platform", "colour"]
       return "hold_constant[1]"

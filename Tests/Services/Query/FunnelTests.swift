@@ -16,6 +16,30 @@ import Testing
     }
   }
 
+  /// Every event may do every step, and none follows another in time: all of them are remembered to the end.
+  @Test func `what users have done is held to the query's memory`() throws {
+    let harness = try EngineHarness(
+      AppDefinition(appID: "shop", platform: "wechat", timeZone: "UTC", sessionRules: .classic))
+    let events = (0..<20_000).map { number in
+      ReferenceEvent(
+        user: "u", time: Int64(number) * 20_000, sequence: UInt64(number), offset: 0, name: "tap")
+    }
+    try harness.apply(events.map { [$0] }, receivedMilliseconds: 6 * 86_400_000)
+    try harness.engine.mergeIfDue(rows: 1)
+    for isPlain in [true, false] {
+      var query = FunnelQuery(
+        appID: "shop", days: 0...5, steps: Array(repeating: FunnelQuery.Step(["tap"]), count: 20),
+        windowMilliseconds: 1)
+      if !isPlain { query.count = .entries }
+      let error = #expect(throws: QueryError.self) {
+        try harness.engine.funnel(query, control: QueryControl(bytesMax: 1_000_000))
+      }
+      #expect(error?.kind == .resourceExhausted && error?.description.contains("what the funnel's users have done") == true)
+      let answer = try harness.engine.funnel(query, control: QueryControl())
+      #expect(answer.steps[0].users == (isPlain ? 1 : 20_000) && answer.steps[1].users == 0)
+    }
+  }
+
   private func randomQuery(_ data: RandomData, _ random: inout SeededRandom) -> FunnelQuery {
     let begin = Int(data.origin / 86_400_000) - 1 + random.below(6)
     let names = ["$launch", "$page_view", "catalog", "add_to_cart", "purchase", "$share", "never_seen"]

@@ -21,9 +21,7 @@ package struct EventChoice: Sendable, Hashable {
         "\(asked).events",
         "\(events.count) given, must be \(names.lowerBound)-\(names.upperBound)")
     }
-    for event in events where EventName(event) == nil {
-      throw .invalid("\(asked).events", "\"\(event.prefix(64))\" is no name of an event")
-    }
+    try EventCodes.checkNames(events, asked: "\(asked).events")
   }
 }
 

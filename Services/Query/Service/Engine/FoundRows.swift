@@ -58,11 +58,11 @@ final class FoundRows: Sendable {
 
   /// Calls the closure with the rows of some users.
   func withRows<Result>(
-    of users: Range<UInt32>, _ body: (UnsafeBufferPointer<FoundRow>) -> Result
-  ) -> Result {
+    of users: Range<UInt32>, _ body: (UnsafeBufferPointer<FoundRow>) throws -> Result
+  ) rethrows -> Result {
     let lower = firstRow(notBelow: users.lowerBound)
     let upper = max(lower, firstRow(notBelow: users.upperBound))
-    return all.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[lower..<upper])) }
+    return try all.withUnsafeBufferPointer { try body(UnsafeBufferPointer(rebasing: $0[lower..<upper])) }
   }
 
   private func firstRow(notBelow user: UInt32) -> Int {
@@ -87,8 +87,8 @@ struct FoundBuffer {
   ///   - positions: of the rows' users; not empty.
   ///   - wanted: by code of an event, 1 or 0.
   mutating func find(
-    _ positions: Range<Int>, _ day: DayPointers, wanted: [UInt8], _ body: (UnsafeBufferPointer<FoundRow>) -> Void
-  ) {
+    _ positions: Range<Int>, _ day: DayPointers, wanted: [UInt8], _ body: (UnsafeBufferPointer<FoundRow>) throws -> Void
+  ) rethrows {
     let begin = positions.lowerBound == 0 ? 0 : Int(day.userEnds[positions.lowerBound - 1])
     let range = begin..<Int(day.userEnds[positions.upperBound - 1])
     if rows.count < range.count { rows = Array(repeating: 0, count: range.count * 3 / 2) }
@@ -102,7 +102,7 @@ struct FoundBuffer {
         FoundRow(
           row: row, user: day.users[position], time: day.time[Int(row)], event: day.event[Int(row)]))
     }
-    found.withUnsafeBufferPointer(body)
+    try found.withUnsafeBufferPointer(body)
   }
 }
 

@@ -139,7 +139,7 @@ package final class QueryEngine: Sendable {
     queries.wrappingAdd(1, ordering: .relaxed)
     return try position.withLock { position in
       guard let app = app(appID) else {
-        throw QueryError(.notFound, "app_id: no app \"\(appID)\" is known here")
+        throw QueryError(.notFound, "app_id: no app \"\(appID.prefix(64))\" is known here")
       }
       return AppSnapshot(app, position: position)
     }

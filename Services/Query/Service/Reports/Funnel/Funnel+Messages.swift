@@ -13,9 +13,6 @@ extension ProtoGetFunnelRequest: ReportRequest {
 
 extension FunnelQuery {
   init(_ request: ProtoGetFunnelRequest, appID: String) throws {
-    guard request.windowMs >= 0 else {
-      throw QueryError.invalid("window_ms", "is \(request.windowMs), must be 0 or more")
-    }
     let window = request.windowMs == 0 ? Limits.windowMillisecondsDefault : request.windowMs
     self.init(
       appID: appID, days: try DayRange(request.range, field: "range").days,
@@ -58,7 +55,7 @@ extension FunnelQuery.Exclusion {
     }
     guard 1 <= after, after < before else {
       throw QueryError.invalid(
-        asked, "after_step is \(after), before_step \(before): after_step must be from 1 and below before_step")
+        asked, "after_step is \(after), before_step \(before): both 0 for the whole chain, or 1 <= after_step < before_step <= number of steps")
     }
     self.init(exclusion.events, filter: filter, steps: after - 1..<before - 1)
   }

@@ -23,9 +23,15 @@ struct CollectedFunnelState: FunnelState {
   private var opens = FunnelOpens()
   private(set) var flagCounts = [Int](repeating: 0, count: 256)
 
-  init(_ plan: FunnelPlan) {}
+  private var charge: FunnelCharge
+  /// Of `hits`, as it is charged.
+  private var chargedCapacity = 0
 
-  var byteCount: Int {
+  init(_ plan: FunnelPlan, _ control: QueryControl) { charge = FunnelCharge(control) }
+
+  var chargedBytes: Int { charge.bytes }
+
+  private var byteCount: Int {
     hits.capacity * MemoryLayout<FunnelHit>.stride + users.count * 8 + opens.byteCount
   }
 
@@ -34,29 +40,32 @@ struct CollectedFunnelState: FunnelState {
       + part.touches.count * 16
   }
 
-  mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan) {
+  mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan) throws {
     self.users = users
     hits.removeAll(keepingCapacity: true)
     latest = Array(repeating: Self.none, count: users.count)
     touches = Array(repeating: Self.none, count: users.count)
     if plan.chains.count == .opens { opens.begin(users, plan.chains.backgrounds) }
     for flags in 0..<256 { flagCounts[flags] = 0 }
+    try charge.hold(byteCount)
   }
 
   // MARK: Days
 
-  mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan) {
+  mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan) throws {
     for position in day.day.positions(of: users) {
       let range = day.day.rows(ofUserAt: position)
       let user = day.day.users[position]
       if plan.countsFlags, day.isInRange, !day.isTallied {
         for row in range { flagCounts[Int(day.day.flags[row])] += 1 }
       }
-      for row in range { take(row, user, day, plan) }
+      for row in range { try take(row, user, day, plan) }
     }
   }
 
-  private mutating func take(_ row: Int, _ user: UInt32, _ day: FunnelDay, _ plan: FunnelPlan) {
+  private mutating func take(
+    _ row: Int, _ user: UInt32, _ day: FunnelDay, _ plan: FunnelPlan
+  ) throws {
     let index = Int(user - users.lowerBound)
     var open: Int32 = 0
     if plan.chains.count == .opens { open = opens.take(row, index, day.day, plan.chains.sessions) }
@@ -75,6 +84,10 @@ struct CollectedFunnelState: FunnelState {
         value: day.labels?.number(row, context: UInt32(day.day.context[row])) ?? 0,
         key: day.keys?[row] ?? 0, open: open, isInRange: day.isInRange,
         share: day.share(row)))
+    if hits.capacity != chargedCapacity {
+      chargedCapacity = hits.capacity
+      try charge.hold(byteCount)
+    }
   }
 
   /// What comes before a user's first step 1 leads nowhere, and a second cut behind another changes nothing.
@@ -97,8 +110,12 @@ struct CollectedFunnelState: FunnelState {
 
   // MARK: Chains
 
-  mutating func finish(_ plan: FunnelPlan) -> Part {
+  mutating func finish(_ plan: FunnelPlan) throws -> Part {
+    // While they are sorted there are two of them, and their order.
+    try charge.hold(byteCount + hits.count * (MemoryLayout<FunnelHit>.stride + 8))
     sortByUser()
+    chargedCapacity = hits.capacity
+    try charge.hold(byteCount)
     var part = Part(missing: opens.missing)
     if plan.chains.isAcrossUsers {
       part.hits = hits

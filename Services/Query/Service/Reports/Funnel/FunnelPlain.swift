@@ -24,17 +24,23 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
   /// Of a day whose rows are not kept.
   private var found = FoundBuffer()
   private(set) var flagCounts = [Int](repeating: 0, count: 256)
+  private var charge: FunnelCharge
 
-  init(_ plan: FunnelPlan) {}
+  /// Found rows for which room is made at once: it is made for the most hits that they may be.
+  private static var rowsAtOnce: Int { 8_192 }
 
-  var byteCount: Int {
+  init(_ plan: FunnelPlan, _ control: QueryControl) { charge = FunnelCharge(control) }
+
+  var chargedBytes: Int { charge.bytes }
+
+  private var byteCount: Int {
     known.count * MemoryLayout<Time>.stride + reached.count * 2 + hits.count * MemoryLayout<FunnelRow<Time>.Hit>.stride
       + values.count * 4 + found.byteCount
   }
 
   static func byteCount(of part: FunnelOutcomes) -> Int { part.byteCount }
 
-  mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan) {
+  mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan) throws {
     self.users = users
     let count = users.count * FunnelRow<Time>.width(plan)
     if known.count != count {
@@ -47,32 +53,46 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
     }
     hitCount = 0
     for flags in 0..<256 { flagCounts[flags] = 0 }
+    try charge.hold(byteCount)
   }
 
   // MARK: Days
 
-  mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan) {
-    if let found = day.found { return found.withRows(of: users) { take($0, day, plan) } }
+  mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan) throws {
+    if let found = day.found { return try found.withRows(of: users) { try take($0, day, plan) } }
     let positions = day.day.positions(of: users)
     if positions.isEmpty { return }
     // Moved out and back: what is found is read while the state is written to.
     var own = FoundBuffer()
     swap(&own, &found)
-    day.day.withPointers { pointers in
+    try day.day.withPointers { pointers in
       if plan.countsFlags, day.isInRange, !day.isTallied {
         let last = day.day.rows(ofUserAt: positions.upperBound - 1)
         let rows = day.day.rows(ofUserAt: positions.lowerBound).lowerBound..<last.upperBound
         pointers.countFlags(rows, into: &flagCounts)
       }
-      own.find(positions, pointers, wanted: plan.isWanted) { take($0, day, plan) }
+      try own.find(positions, pointers, wanted: plan.isWanted) { try take($0, day, plan) }
     }
     swap(&own, &found)
+    try charge.hold(byteCount)
   }
 
-  private mutating func take(_ found: UnsafeBufferPointer<FoundRow>, _ day: FunnelDay, _ plan: FunnelPlan) {
-    if found.count == 0 { return }
-    // One more: a hit that changes nothing is overwritten by the next.
-    makeRoom(hitCount + found.count * plan.stepsPerEventMax + 1, values: plan.hasBreakdown)
+  private mutating func take(
+    _ found: UnsafeBufferPointer<FoundRow>, _ day: FunnelDay, _ plan: FunnelPlan
+  ) throws {
+    var first = 0
+    while first < found.count {
+      let end = min(first + Self.rowsAtOnce, found.count)
+      // One more: a hit that changes nothing is overwritten by the next.
+      try makeRoom(hitCount + (end - first) * plan.stepsPerEventMax + 1, values: plan.hasBreakdown)
+      takeSome(UnsafeBufferPointer(rebasing: found[first..<end]), day, plan)
+      first = end
+    }
+  }
+
+  private mutating func takeSome(
+    _ found: UnsafeBufferPointer<FoundRow>, _ day: FunnelDay, _ plan: FunnelPlan
+  ) {
     let (base, before) = (users.lowerBound, hitCount)
     var hitCount = before
     known.withUnsafeMutableBufferPointer { known in
@@ -92,7 +112,8 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
     self.hitCount = hitCount
   }
 
-  private mutating func makeRoom(_ count: Int, values hasValues: Bool) {
+  private mutating func makeRoom(_ count: Int, values hasValues: Bool) throws {
+    if hits.count >= count, !hasValues || values.count >= hits.count { return }
     if hits.count < count {
       let missing = max(count, hits.count * 3 / 2) - hits.count
       hits += repeatElement(FunnelRow<Time>.Hit(time: 0, user: 0, step: 0), count: missing)
@@ -100,6 +121,7 @@ struct PlainFunnelState<Time: FixedWidthInteger & UnsignedInteger & Sendable>: F
     if hasValues, values.count < hits.count {
       values += repeatElement(0, count: hits.count - values.count)
     }
+    try charge.hold(byteCount)
   }
 
   // MARK: Chains

@@ -174,8 +174,16 @@ enum EventCodes {
     guard (1...Limits.eventsPerStepMax).contains(events.count) else {
       throw .invalid(asked, "\(events.count) given, must be 1-\(Limits.eventsPerStepMax)")
     }
+    try checkNames(events, asked: asked)
+  }
+
+  static func checkNames(_ events: [String], asked: String) throws(QueryError) {
     for event in events where EventName(event) == nil {
-      throw .invalid(asked, "\"\(event.prefix(64))\" is no name of an event")
+      let shown = event.count > 64 ? event.prefix(64) + "..." : event.prefix(64)
+      throw .invalid(
+        asked,
+        "\"\(shown)\" is no name of an event: a built-in one ($launch), or a letter a-z and at most "
+          + "\(EventLimits.nameBytesMax - 1) of a-z, 0-9, _ behind it")
     }
   }
 

@@ -8,8 +8,8 @@ extension FunnelQuery {
     guard holdConstant.count <= held else {
       throw .invalid("hold_constant", "\(holdConstant.count) given, at most \(held)")
     }
-    guard Set(holdConstant).count == holdConstant.count else {
-      throw .invalid("hold_constant", "names a field twice")
+    for (index, field) in holdConstant.enumerated() where holdConstant[..<index].contains(field) {
+      throw .invalid("hold_constant[\(index)]", "names \"\(field.prefix(64))\" a second time")
     }
     guard breakdown != nil || breakdownBy == .firstStep else {
       throw .invalid("breakdown_by", "needs a breakdown")

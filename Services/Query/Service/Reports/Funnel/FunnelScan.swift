@@ -1,19 +1,21 @@
 import Synchronization
 
 /// What a scan remembers of a block of users, from day to day.
+///
+/// Its memory is charged as it grows, so that it throws RESOURCE_EXHAUSTED where that is too much.
 protocol FunnelState: Sendable {
   associatedtype Part: Sendable
-  init(_ plan: FunnelPlan)
+  init(_ plan: FunnelPlan, _ control: QueryControl)
   /// Begins anew, for these users.
-  mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan)
+  mutating func begin(_ users: Range<UInt32>, _ plan: FunnelPlan) throws
   /// Takes the users' rows of a day. Days come in order.
-  mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan)
+  mutating func scan(_ day: FunnelDay, _ plan: FunnelPlan) throws
   /// The users have no further day.
-  mutating func finish(_ plan: FunnelPlan) -> Part
+  mutating func finish(_ plan: FunnelPlan) throws -> Part
   /// Rows of the range by flags.
   var flagCounts: [Int] { get }
-  /// Bytes of memory, about.
-  var byteCount: Int { get }
+  /// Bytes of memory that are charged: for whoever lets go of the state to release.
+  var chargedBytes: Int { get }
   static func byteCount(of part: Part) -> Int
 }
 
@@ -22,6 +24,21 @@ protocol FunnelState: Sendable {
 /// All days are held at once where they are few bytes; then each block goes over all of them, and only the blocks at work have
 /// a state. Else the days come in batches, and the states of all blocks wait between them: where these would be too many
 /// bytes, the upper half of the blocks is put off and the days are read again for it.
+/// Charges a query for memory that grows.
+struct FunnelCharge: Sendable {
+  private let control: QueryControl
+  private(set) var bytes = 0
+
+  init(_ control: QueryControl) { self.control = control }
+
+  /// - Parameter bytes: held now.
+  mutating func hold(_ bytes: Int) throws(QueryError) {
+    if bytes == self.bytes { return }
+    try control.charge(bytes - self.bytes, for: "what the funnel's users have done")
+    self.bytes = bytes
+  }
+}
+
 struct FunnelScan<State: FunnelState> {
   let plan: FunnelPlan
   let source: DaySource
@@ -77,8 +94,10 @@ struct FunnelScan<State: FunnelState> {
       defer { control.release(bytes) }
       if rest.isEmpty { return try finish(batch, first, active, &waiting) }
       try scan(batch, first, active, &waiting)
-      let states = waiting.map(\.byteCount)
+      active = waiting.count
+      let states = waiting.map(\.chargedBytes)
       while states[..<active].reduce(0, +) > stateBytesMax, active > 1 { active /= 2 }
+      control.release(states[active...].reduce(0, +))
       waiting.removeLast(waiting.count - active)
     }
   }
@@ -180,16 +199,22 @@ struct FunnelScan<State: FunnelState> {
       + (isFound ? 0 : MemoryLayout<FoundRow>.stride / Limits.foundRowsShare)
   }
 
+  /// Scans a batch of days that is not the last. Of the first one only so many blocks as may wait: the others are put off.
   private func scan(
     _ batch: [FunnelDay], _ first: Int, _ active: Int, _ waiting: inout [State]
   ) throws {
     let isFirst = waiting.isEmpty
     let states = Mutex(Self.taken(&waiting))
-    waiting = try Blocks.map(active, threads: Limits.threadsDefault) { [self] index in
-      var state = isFirst ? begun(first + index) : Self.take(index, states)
+    let held = Atomic<Int>(0)
+    let scanned: [State?] = try Blocks.map(active, threads: Limits.threadsDefault) { [self] index in
+      if isFirst, index > 0, held.load(ordering: .relaxed) > stateBytesMax { return nil }
+      var state = isFirst ? try begun(first + index) : Self.take(index, states)
       try scan(batch, &state)
+      held.wrappingAdd(state.chargedBytes, ordering: .relaxed)
       return state
     }
+    waiting = scanned.prefix { $0 != nil }.compactMap { $0 }
+    control.release(scanned[waiting.count...].reduce(0) { $0 + ($1?.chargedBytes ?? 0) })
   }
 
   private static func taken(_ states: inout [State]) -> [State?] {
@@ -205,17 +230,17 @@ struct FunnelScan<State: FunnelState> {
     return state
   }
 
-  private func begun(_ block: Int) -> State {
-    var state = State(plan)
-    state.begin(users(block), plan)
+  private func begun(_ block: Int) throws -> State {
+    var state = State(plan, control)
+    try state.begin(users(block), plan)
     return state
   }
 
   private func scan(_ batch: [FunnelDay], _ state: inout State) throws {
     try control.check()
-    batch.withUnsafeBufferPointer { batch in
+    try batch.withUnsafeBufferPointer { batch in
       // Where it stands: a copy would count one more user of each of its columns.
-      for index in batch.indices { state.scan(batch[index], plan) }
+      for index in batch.indices { try state.scan(batch[index], plan) }
     }
   }
 
@@ -226,19 +251,25 @@ struct FunnelScan<State: FunnelState> {
     let isFirst = waiting.isEmpty
     let states = Mutex(Self.taken(&waiting))
     let spare = Mutex<[State]>([])
-    return try Blocks.map(active, threads: Limits.threadsDefault) { [self] index in
+    let done = try Blocks.map(active, threads: Limits.threadsDefault) { [self] index in
       var state: State
       if isFirst {
-        state = spare.withLock { $0.popLast() } ?? State(plan)
-        state.begin(users(first + index), plan)
+        state = spare.withLock { $0.popLast() } ?? State(plan, control)
+        try state.begin(users(first + index), plan)
       } else {
         state = Self.take(index, states)
       }
       try scan(batch, &state)
-      let done = Done(part: state.finish(plan), flagCounts: state.flagCounts)
+      let done = Done(part: try state.finish(plan), flagCounts: state.flagCounts)
       try control.charge(State.byteCount(of: done.part), for: "how far each user came")
-      if isFirst { spare.withLock { $0.append(state) } }
+      if isFirst {
+        spare.withLock { $0.append(state) }
+      } else {
+        control.release(state.chargedBytes)
+      }
       return done
     }
+    control.release(spare.withLock { $0.reduce(0) { $0 + $1.chargedBytes } })
+    return done
   }
 }

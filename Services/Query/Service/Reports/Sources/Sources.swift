@@ -305,9 +305,7 @@ struct ConversionMatcher {
         "conversion.events",
         "\(conversion.events.count) given, must be 1-\(Limits.eventsPerStepMax)")
     }
-    for event in conversion.events where EventName(event) == nil {
-      throw .invalid("conversion.events", "\"\(event.prefix(64))\" is no name of an event")
-    }
+    try EventCodes.checkNames(conversion.events, asked: "conversion.events")
     // An event that never occurred is fine: nobody did it.
     isWanted = Set(conversion.events.compactMap { snapshot.app.code(.events, of: $0) })
     if let tree = conversion.filter {
