@@ -42,6 +42,9 @@ struct SessionState {
   var settingsAcknowledged = false
   /// Error code of a GOAWAY that has been sent; nil: none, or a graceful one.
   var failureSent: UInt32?
+  /// What is consumed is kept from the peer for a while: see `HTTP2Connection.withholdsCredit`.
+  var withholdsCredit = false
+  var withheldBytes = 0
   /// nghttp2's session is gone: see `tearDown`.
   var isOver = false
   unowned(unsafe) let connection: HTTP2Connection
@@ -66,8 +69,11 @@ package final class HTTP2Connection {
   /// Body bytes of all streams that wait to be sent. In raw memory, because streams count in it.
   @usableFromInline let unsentTotal: UnsafeMutablePointer<Int>
 
+  /// - Parameter windowBytes: the connection's receive window at first; nil: `HTTP2Limits.connectionWindowBytes`.
   /// - Throws: `HTTP2Error.outOfMemory`.
-  package init(role: Role, limits: HTTP2Limits = HTTP2Limits(), memory: SessionMemory) throws(HTTP2Error) {
+  package init(
+    role: Role, limits: HTTP2Limits = HTTP2Limits(), windowBytes: Int? = nil, memory: SessionMemory
+  ) throws(HTTP2Error) {
     limits.check()
     self.memory = memory
     state = .allocate(capacity: 1)
@@ -94,7 +100,7 @@ package final class HTTP2Connection {
       to: SessionState(
         pool: memory.streams, unsentTotal: unsentTotal, limits: limits, isServer: role == .server, conduct: PeerConduct(limits, commonResets: memory.resets),
         connection: self))
-    submitSettings(limits)
+    submitSettings(limits, windowBytes: windowBytes ?? limits.connectionWindowBytes)
   }
 
   deinit {
@@ -116,7 +122,7 @@ package final class HTTP2Connection {
     unsentTotal.pointee = 0
   }
 
-  private func submitSettings(_ limits: HTTP2Limits) {
+  private func submitSettings(_ limits: HTTP2Limits, windowBytes: Int) {
     var entries = [
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue),
@@ -138,7 +144,7 @@ package final class HTTP2Connection {
     }
     nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
     nghttp2_session_set_local_window_size(
-      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(limits.connectionWindowBytes))
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(windowBytes))
   }
 
   // MARK: - In
@@ -196,12 +202,24 @@ package final class HTTP2Connection {
     let count = min(count, stream.pointee.unconsumed)
     guard count > 0, !state.pointee.isOver else { return }
     stream.pointee.unconsumed &-= count
-    nghttp2_session_consume(session, stream.pointee.id, count)
+    if state.pointee.withholdsCredit {
+      nghttp2_session_consume_stream(session, stream.pointee.id, count)
+      state.pointee.withheldBytes &+= count
+    } else {
+      nghttp2_session_consume(session, stream.pointee.id, count)
+    }
   }
 
   /// Lets the peer send on whatever it has sent on a stream so far.
   @inline(__always)
   package func consumeAll(_ stream: StreamPointer) { consume(stream, stream.pointee.unconsumed) }
+
+  /// Drops the bytes of a stream that is answered: while credit is withheld the peer may send no more on it.
+  package func consumeAnswered(_ stream: StreamPointer) {
+    guard state.pointee.withholdsCredit else { return consumeAll(stream) }
+    state.pointee.withheldBytes &+= stream.pointee.unconsumed
+    stream.pointee.unconsumed = 0
+  }
 
   /// Finds a stream that has not been closed. Cost: one hash look-up in nghttp2.
   @inline(__always)
@@ -219,7 +237,11 @@ package final class HTTP2Connection {
     stream.pointee.outOffset = 0
     stream.pointee.outLength = 0
     if stream.pointee.unconsumed > 0 {
-      nghttp2_session_consume_connection(session, stream.pointee.unconsumed)
+      if state.pointee.withholdsCredit {
+        state.pointee.withheldBytes &+= stream.pointee.unconsumed
+      } else {
+        nghttp2_session_consume_connection(session, stream.pointee.unconsumed)
+      }
     }
     if stream.pointee.flags.contains(.customTrailers) {
       trailers.removeValue(forKey: stream.pointee.id)

@@ -93,6 +93,8 @@ package struct HTTP2Stream {
     @inlinable static var customTrailers: Flags { Flags(rawValue: 512) }
     /// The first header block has come: the next one holds trailers.
     @inlinable package static var firstBlockSeen: Flags { Flags(rawValue: 1024) }
+    /// Answered before the peer has finished, while credit is withheld: the stream is left to be reset.
+    @inlinable package static var answeredEarly: Flags { Flags(rawValue: 2048) }
   }
 
   static let initialHeaderCapacity = 512

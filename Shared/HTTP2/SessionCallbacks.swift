@@ -316,7 +316,7 @@ final class SessionCallbacks: @unchecked Sendable {
     case FrameType.data: state.pointee.conduct.dataSent()
     case FrameType.headers:
       state.pointee.conduct.hasSent = true
-      freeAnsweredStream(session, header)
+      freeAnsweredStream(session, header, state)
     case FrameType.resetStream:
       // The end of the connection follows from `checkConduct`, behind this frame.
       if isProvoked(frame.pointee.rst_stream.error_code) {
@@ -338,11 +338,18 @@ final class SessionCallbacks: @unchecked Sendable {
 
   /// A server that answers before the client has finished frees the stream by RST_STREAM(NO_ERROR) (RFC 9113, 8.1).
   @inline(__always)
-  private static func freeAnsweredStream(_ session: OpaquePointer?, _ header: nghttp2_frame_hd) {
+  private static func freeAnsweredStream(
+    _ session: OpaquePointer?, _ header: nghttp2_frame_hd, _ state: UnsafeMutablePointer<SessionState>
+  ) {
     guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
       let stream = stream(session, header.stream_id),
       !stream.pointee.flags.contains(.remoteEnded)
     else { return }
+    // nghttp2 gives the credit of what comes on a stream that is gone back by itself: it stays for what is on its way.
+    if state.pointee.withholdsCredit {
+      stream.pointee.flags.insert(.answeredEarly)
+      return
+    }
     nghttp2_submit_rst_stream(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), header.stream_id, HTTP2ErrorCode.noError)
   }

@@ -31,9 +31,15 @@ extension ServiceHandlers {
   package func gate(of method: MethodDescriptor) -> CallGate? { nil }
 }
 
-/// Why a call of somebody cannot be taken now; nil: it can. Runs on the event loop for every call of its method: a few loads and
-/// compares.
-package typealias CallGate = @Sendable (Principal) -> RPCError?
+/// Whether a call of somebody can be taken now. Runs on the event loop for every call of its method: a few loads and compares.
+package typealias CallGate = @Sendable (Principal) -> GateState
+
+package enum GateState: Sendable {
+  case open
+  /// The call can be taken, but if much more comes at once, others cannot: their senders are slowed down before they are refused.
+  case crowded
+  case shut(RPCError)
+}
 
 /// Turns a message into bytes and back; implemented over SwiftProtobuf by `Messages`.
 @usableFromInline

@@ -61,6 +61,9 @@ package final class MethodStatistics: Sendable {
     counters.add(bytes, loop, Slot.sentBytes)
   }
 
+  /// Bytes of request messages on one loop so far.
+  func requestBytes(loop: Int) -> Int { counters.value(loop, Slot.receivedBytes) }
+
   // MARK: - Called by anybody. Cost: a few loads per event loop.
 
   /// Calls by status, in the order of `StatusCode.allCases`.
@@ -121,14 +124,18 @@ private struct LoopCounters: @unchecked Sendable {
     (base + (loop &* stride &+ slot)).pointee.store(value, ordering: .relaxed)
   }
 
+  func value(_ loop: Int, _ slot: Int) -> Int {
+    (base + (loop * stride + slot)).pointee.load(ordering: .relaxed)
+  }
+
   func max(_ slot: Int) -> Int {
     (0..<loops).reduce(0) {
-      Swift.max($0, (base + ($1 * stride + slot)).pointee.load(ordering: .relaxed))
+      Swift.max($0, value($1, slot))
     }
   }
 
   func sum(_ slot: Int) -> Int {
-    (0..<loops).reduce(0) { $0 &+ (base + ($1 * stride + slot)).pointee.load(ordering: .relaxed) }
+    (0..<loops).reduce(0) { $0 &+ value($1, slot) }
   }
 }
 

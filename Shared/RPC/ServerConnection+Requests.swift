@@ -50,9 +50,18 @@ extension ServerConnection {
       stream.pointee.userDeadline = now &+ timeout
     }
     routed.statistics.began(loop: loop, at: now)
-    if let error = overload(stream, routed) ?? routed.gate?(principal(of: stream)) {
+    if let error = overload(stream, routed) {
       narrowWindow()
       return fail(stream, error)
+    }
+    if let gate = routed.gate {
+      switch gate(principal(of: stream)) {
+      case .open: break
+      case .crowded: narrowWindow()
+      case .shut(let error):
+        narrowWindow()
+        return fail(stream, error)
+      }
     }
     if case .streaming = routed.kind {
       beginStream(stream, routed)
@@ -146,7 +155,7 @@ extension ServerConnection {
     default:
       // The call is answered already: what still comes is dropped.
       stream.skip(stream.unread.count)
-      http2.consumeAll(stream)
+      http2.consumeAnswered(stream)
     }
   }
 

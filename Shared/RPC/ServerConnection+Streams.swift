@@ -48,6 +48,7 @@ extension ServerConnection {
   func pipeHasConsumed(_ pipe: MessagePipe, bytes: Int) {
     guard let stream = pipe.stream else { return }
     http2.consume(stream, bytes + pipe.open(waiting: stream.unread.count))
+    if http2.withheldBytes > 0 { waitForCredit() }
     driver.flush()
   }
 

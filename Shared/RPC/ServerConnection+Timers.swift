@@ -20,11 +20,16 @@ struct ServerTimers {
   /// Since when the socket takes too little, and what it had taken by then; 0: it does not.
   var stalledSince: Int64 = 0
   var stalledAt = 0
-  /// When a call was last refused for want of room while the receive window is narrow; 0: it is not.
+  /// When a call was last refused for want of room, or nearly, while the receive window is narrow; 0: it is not.
   var refusedAt: Int64 = 0
+  /// The receive window, where it is not narrow.
+  var windowBytes: Int
+  /// What had come at the last look.
+  var receivedBytes = 0
 
   init(_ limits: ServerLimits, now: Int64) {
     openedAt = now
+    windowBytes = min(ServerLimits.firstWindowBytes, limits.http2.connectionWindowBytes)
     // +-10 %, so that connections that began together do not end together (gRFC A9).
     let percent = Int64.random(in: 90...110)
     endsAt =
@@ -61,19 +66,49 @@ extension ServerConnection {
     now &- since >= Int64(milliseconds) &* 1_000_000
   }
 
-  /// A call was refused for want of room: those behind it would be, too.
+  /// A call was refused for want of room, or nearly: those behind it would be, too. What the connection sends from now on waits at
+  /// the client until `CreditPace` lets it come.
   func narrowWindow() {
     if timers.refusedAt == 0 {
       http2.setReceiveWindow(
         min(core.limits.refusingWindowBytes, core.limits.http2.connectionWindowBytes))
+      http2.withholdsCredit = pace != nil
     }
     timers.refusedAt = now
   }
 
+  @inline(never)
+  func waitForCredit() {
+    guard !waitsForCredit, let pace else { return }
+    waitsForCredit = true
+    pace.add(self)
+  }
+
+  /// It is this connection's turn to send on.
+  func giveCreditBack() {
+    waitsForCredit = false
+    guard http2.withheldBytes > 0, !lost else { return }
+    http2.giveCreditBack()
+    driver.flush()
+  }
+
+  /// Back to the window that a connection begins with, a second after the last refusal; wider, up to the limit, where it has been
+  /// used up since the last look, or where half of it waits for handlers.
   private func widenWindow(_ now: Int64) {
-    guard timers.refusedAt != 0, passed(Self.narrowMilliseconds, timers.refusedAt, now) else { return }
-    timers.refusedAt = 0
-    http2.setReceiveWindow(core.limits.http2.connectionWindowBytes)
+    let received = figures.bytesReceived &- timers.receivedBytes
+    timers.receivedBytes = figures.bytesReceived
+    if timers.refusedAt != 0 {
+      guard passed(Self.narrowMilliseconds, timers.refusedAt, now) else { return }
+      timers.refusedAt = 0
+      http2.withholdsCredit = false
+      timers.windowBytes = min(ServerLimits.firstWindowBytes, core.limits.http2.connectionWindowBytes)
+    } else {
+      guard timers.windowBytes < core.limits.http2.connectionWindowBytes,
+        received >= timers.windowBytes || 2 * http2.unconsumedBytes >= timers.windowBytes
+      else { return }
+      timers.windowBytes = min(4 * timers.windowBytes, core.limits.http2.connectionWindowBytes)
+    }
+    http2.setReceiveWindow(timers.windowBytes)
     driver.flush()
   }
 
@@ -165,6 +200,11 @@ extension ServerConnection {
       switch stream.pointee.userState {
       case CallState.receiving: checkMessage(of: stream, now)
       case CallState.streaming where !stream.unread.isEmpty: checkMessage(of: stream, now)
+      case CallState.answered
+      where stream.pointee.flags.contains(.answeredEarly) && !stream.pointee.flags.contains(.remoteEnded):
+        // Refused, and the client has had the time to end it.
+        http2.reset(stream, HTTP2ErrorCode.noError)
+        driver.flush()
       default: break
       }
     }

@@ -31,6 +31,10 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   /// The transport writes what waits and closes.
   package var mustClose = false
   var timers: ServerTimers
+  /// nil: what is consumed may come again at once, also where calls are refused.
+  let pace: CreditPace?
+  /// Is in the row of `pace`.
+  var waitsForCredit = false
   /// Why the server ended this connection; nil: it has not.
   var endCause: ConnectionEnd?
 
@@ -72,15 +76,17 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   /// - Throws: `HTTP2Error.outOfMemory`.
   package init(
     core: ServerCore, driver: any ConnectionDriver, peer: String, loop: Int = 0,
-    memory: SessionMemory
+    memory: SessionMemory, pace: CreditPace? = nil
   ) throws(HTTP2Error) {
     self.core = core
     self.driver = driver
     self.peer = peer
     self.loop = loop
     now = MonotonicClock.now
+    self.pace = pace
     timers = ServerTimers(core.limits, now: now)
-    http2 = try HTTP2Connection(role: .server, limits: core.limits.http2, memory: memory)
+    http2 = try HTTP2Connection(
+      role: .server, limits: core.limits.http2, windowBytes: timers.windowBytes, memory: memory)
   }
 
   // MARK: - Called by the transport, on the loop
@@ -112,6 +118,7 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
       case .goAway: break
       }
     }
+    if http2.withheldBytes > 0 { waitForCredit() }
   }
 
   /// The transport is gone: all calls are cancelled.

@@ -3,7 +3,7 @@ internal import NIOCore
 internal import RPC
 
 /// What all connections of one event loop share.
-// @unchecked: `memory`, `input`, `output`, `ticking`, `ticker`, `writingLater` and `writers` are used on the loop only; the rest is
+// @unchecked: `memory`, `input`, `output`, `ticking`, `ticker`, `writingLater`, `writers` and `pace` are used on the loop only; the rest is
 // immutable.
 final class LoopResources: @unchecked Sendable {
   let loop: any EventLoop
@@ -47,10 +47,23 @@ final class LoopResources: @unchecked Sendable {
     }
   }
 
-  init(_ loop: any EventLoop, index: Int = 0) {
+  /// Of a server: nil for clients.
+  private(set) var pace: CreditPace?
+
+  /// - Parameter core: of the server whose connections run here; nil: they are a client's.
+  init(_ loop: any EventLoop, index: Int = 0, core: ServerCore? = nil) {
     self.loop = loop
     self.index = index
     executor = LoopTaskExecutor(loop)
+    pace = core.map { CreditPace(core: $0, loop: index) }
+    pace?.onWaiting = { [unowned self] in stepPaceLater() }
+  }
+
+  private func stepPaceLater() {
+    loop.scheduleTask(in: .nanoseconds(CreditPace.stepNanoseconds)) { [weak self] in
+      guard let self, let pace else { return }
+      if pace.step(now: MonotonicClock.now) { stepPaceLater() }
+    }
   }
 
   /// Looks at the timers of all connections from now on: one timer for the loop, however many connections and calls there are.

@@ -56,7 +56,7 @@ package final class RPCServer: Sendable {
     group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.eventLoops))
     var resources: [ObjectIdentifier: LoopResources] = [:]
     for (index, loop) in group.makeIterator().enumerated() {
-      resources[ObjectIdentifier(loop)] = LoopResources(loop, index: index)
+      resources[ObjectIdentifier(loop)] = LoopResources(loop, index: index, core: core)
     }
     self.resources = resources
     ProcessDirectory.shared.add(self)

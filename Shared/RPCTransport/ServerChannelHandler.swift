@@ -33,7 +33,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
     let peer = context.remoteAddress.map(Self.text) ?? "unknown"
     guard
       let connection = try? ServerConnection(
-        core: core, driver: driver, peer: peer, loop: resources.index, memory: resources.memory)
+        core: core, driver: driver, peer: peer, loop: resources.index, memory: resources.memory, pace: resources.pace)
     else {
       context.close(promise: nil)
       return

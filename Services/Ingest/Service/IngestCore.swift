@@ -243,6 +243,13 @@ package final class IngestCore: Sendable {
     return refusal
   }
 
+  /// Whether the queue's bound alone lets a batch in.
+  func queueState(bytes: Int, _ principal: Principal) -> GateState {
+    let state = writer.gate(bytes: bytes, app: principal.appID.flatMap { apps[$0] })
+    if case .shut = state { pipeline.refuse(.append) }
+    return state
+  }
+
   /// What the queue's bound alone refuses.
   func queueRefusal(bytes: Int, _ principal: Principal) -> RPCError? {
     let refusal = writer.refusal(bytes: bytes, app: principal.appID.flatMap { apps[$0] })

@@ -40,7 +40,7 @@ package final class IngestService: IngestHandlers {
   /// A batch for which the queue has no room is refused before its bytes have come.
   package func gate(of method: MethodDescriptor) -> CallGate? {
     guard method.path == IngestMethods.collect.path else { return nil }
-    return { [core] in core.queueRefusal(bytes: Limits.usualBatchBytes, $0) }
+    return { [core] in core.queueState(bytes: Limits.usualBatchBytes, $0) }
   }
 
   package func collect(_ call: LoopCall) {

@@ -57,7 +57,7 @@ package enum LimitSettings {
     row("stream-window-bytes", "bytes", 65_535...(1 << 30), \.http2.streamWindowBytes,
       "What a client may send on one call before the handler has read it."),
     row("connection-window-bytes", "bytes", 65_535...(1 << 30), \.http2.connectionWindowBytes,
-      "What a client may send on one connection before handlers have read it."),
+      "What a client may send on one connection before handlers have read it, at most: it begins with 64 KiB."),
   ]
 
   private static let headers: [Row] = [

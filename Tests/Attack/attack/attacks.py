@@ -25,6 +25,7 @@ class Peer:
         self.answered = {}
         # Bytes that the server has let through beyond its first windows.
         self.opened, self.first_window = {}, None
+        self.uploaded = 0
         self.buffer = bytearray()
 
     async def open(self, first=None, reads=True, limit=1 << 16):
@@ -73,14 +74,17 @@ class Peer:
         return True
 
     async def upload(self, stream, body):
-        """A whole body, as fast as the stream's window lets it through; that of the connection is larger."""
+        """A whole body, as fast as the windows of the stream and of the connection let it through."""
         sent = 0
         await self.until(lambda: self.closed or self.first_window is not None, 5)
         while sent < len(body):
             piece = body[sent:sent + 16_384]
             if not await self.until(
-                    lambda: self.closed or sent + len(piece) <= self.first_window + self.opened.get(stream, 0), 20):
+                    lambda: self.closed or (
+                        sent + len(piece) <= self.first_window + self.opened.get(stream, 0)
+                        and self.uploaded + len(piece) <= 65_535 + self.opened.get(0, 0)), 20):
                 return False
+            self.uploaded += len(piece)
             if not await self.send(frames.data(stream, piece, end=sent + len(piece) == len(body))):
                 return False
             sent += len(piece)

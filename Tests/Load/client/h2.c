@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { frame_head_bytes = 9, stall_milliseconds = 20000, receive_window = 64 << 20 };
+enum { frame_head_bytes = 9, first_part_bytes = 16384, stall_milliseconds = 20000, receive_window = 64 << 20 };
 enum { type_data, type_headers, type_priority, type_reset, type_settings, type_push, type_ping, type_goaway,
        type_window, type_continuation };
 enum { flag_end_stream = 1, flag_ack = 1, flag_end_headers = 4, flag_padded = 8, flag_priority = 32 };
@@ -133,6 +133,30 @@ static void make_headers(struct load* load) {
 
 // MARK: Requests
 
+// As much as the window takes of a request that is larger.
+static void put_rest(struct connection* c) {
+  while (c->rest_sent < c->rest_bytes && c->window > 0) {
+    size_t part = c->rest_bytes - c->rest_sent;
+    if (part > c->frame_bytes_max) part = c->frame_bytes_max;
+    if ((int64_t)part > c->window) part = (size_t)c->window;
+    bool is_last = c->rest_sent + part == c->rest_bytes;
+    uint8_t* p = write_frame_head(
+      room(c, part + frame_head_bytes), part, type_data, is_last ? flag_end_stream : 0, c->rest_stream);
+    memcpy(p, c->rest + c->rest_sent, part);
+    c->out_bytes += frame_head_bytes + part;
+    c->rest_sent += part;
+    c->window -= part;
+  }
+}
+
+// The call is over: what is left of its request is not sent.
+static void drop_rest(struct connection* c, uint32_t stream) {
+  if (c->rest_stream != stream || c->rest_sent == c->rest_bytes) return;
+  write32(write_frame_head(room(c, 13), 4, type_reset, 0, stream), NGHTTP2_CANCEL);
+  c->out_bytes += 13;
+  c->rest_sent = c->rest_bytes;
+}
+
 static void put_request(struct load* load, struct connection* c, struct lane* lane, const uint8_t* message,
                         size_t length) {
   const uint8_t* headers = c->headers_sent ? load->next_headers : load->first_headers;
@@ -143,6 +167,17 @@ static void put_request(struct load* load, struct connection* c, struct lane* la
   size_t prefix_bytes = load->workload.framed ? 0 : sizeof prefix;
   size_t body = length + prefix_bytes, frames = body / c->frame_bytes_max + 1;
   uint8_t* p = room(c, headers_bytes + body + (frames + 1) * frame_head_bytes);
+  if (c->window < (int64_t)body) {
+    // A part of it now, the rest as the server opens the window.
+    p = write_frame_head(p, headers_bytes, type_headers, flag_end_headers, lane->stream_id);
+    memcpy(p, headers, headers_bytes);
+    c->out_bytes += frame_head_bytes + headers_bytes;
+    memcpy(c->rest, prefix, prefix_bytes);
+    memcpy(c->rest + prefix_bytes, message, length);
+    c->rest_bytes = body, c->rest_sent = 0, c->rest_stream = lane->stream_id;
+    put_rest(c);
+    return;
+  }
   uint8_t* begin = p;
   p = write_frame_head(p, headers_bytes, type_headers, flag_end_headers, lane->stream_id);
   p = (uint8_t*)memcpy(p, headers, headers_bytes) + headers_bytes;
@@ -165,7 +200,8 @@ static bool may_start(struct load* load, struct connection* c) {
   if (load->rate > 0 && load->started + load->unsent >= load->due) return false;
   if (load->started >= load->calls_max || c->out_bytes > output_bytes_enough) return false;
   if ((uint32_t)(c->lane_cnt - c->free_cnt) >= c->streams_max) return false;
-  if (c->window < (int64_t)load->request_bytes + 5) return false;
+  if (c->rest_sent < c->rest_bytes) return false;
+  if (c->window < (int64_t)load->request_bytes + 5 && c->window < first_part_bytes) return false;
   return c->lane_of_stream[(c->next_stream_id >> 1) % stream_slots] < 0;
 }
 
@@ -227,6 +263,7 @@ static void note_slice(struct load* load, uint64_t now) {
 static void finish(struct load* load, struct connection* c, struct lane* lane, bool good, bool refused, uint64_t now) {
   note_slice(load, now);
   int index = lane - c->lanes;
+  drop_rest(c, lane->stream_id);
   c->lane_of_stream[(lane->stream_id >> 1) % stream_slots] = -1;
   c->free_lanes[c->free_cnt++] = index;
   load->done++;
@@ -431,7 +468,10 @@ static bool frame_came(struct load* load, struct connection* c, const uint8_t* h
       fprintf(stderr, "GOAWAY, code %u: %.*s\n", read32(bytes + 4), (int)length - 8, (const char*)bytes + 8);
       return false;
     case type_window:
-      if (stream == 0) c->window += read32(bytes);
+      if (stream == 0) {
+        c->window += read32(bytes);
+        put_rest(c);
+      }
       return true;
     default:
       return true;
@@ -503,6 +543,7 @@ static struct connection* connect_one(struct load* load, int index) {
   c->lane_of_stream = malloc(stream_slots * sizeof *c->lane_of_stream);
   for (int i = 0; i < load->lanes; i++) c->free_lanes[i] = load->lanes - 1 - i;
   memset(c->lane_of_stream, 0xff, stream_slots * sizeof *c->lane_of_stream);
+  c->rest = malloc(request_bytes_max + 5);
   c->out = malloc(output_bytes_max), c->in = malloc(input_bytes_max);
   nghttp2_hd_inflate_new(&c->inflater);
   memcpy(c->out, NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);

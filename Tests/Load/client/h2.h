@@ -65,6 +65,10 @@ struct connection {
   int* free_lanes;
   struct lane* lanes;
   int16_t* lane_of_stream;
+  // A request that was larger than the window, and how much of it is sent.
+  uint8_t* rest;
+  size_t rest_bytes, rest_sent;
+  uint32_t rest_stream;
   int64_t window;
   int64_t stream_window;
   uint32_t streams_max, frame_bytes_max;

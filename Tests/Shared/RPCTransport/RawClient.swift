@@ -40,6 +40,8 @@ final class RawClient {
       }
     }
     try #require(result == 0, "no connection to port \(port)")
+    var on: Int32 = 1
+    setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
     return descriptor
   }
 
@@ -107,6 +109,9 @@ final class RawClient {
     while !isClosed, !condition() {
       try #require(Date() < end, "nothing came within 10 s")
       try flush()
+      // What is sent may end a stream.
+      handleEvents()
+      if condition() { return }
       guard readable(within: 100) else { continue }
       var buffer = [UInt8](repeating: 0, count: 65_536)
       let count = recv(descriptor, &buffer, buffer.count, 0)

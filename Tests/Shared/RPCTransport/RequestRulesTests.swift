@@ -396,16 +396,60 @@ func count(_ server: RPCServer, _ end: ConnectionEnd) -> Int {
       #expect(try client.wait(for: stream).status == StatusCode.resourceExhausted.rawValue)
       // What was given before the window became narrow is used up.
       let large = RawClient.framed([UInt8](repeating: 1, count: 200_000))
-      for _ in 0..<25 { #expect(try client.call(gated, body: large).status == StatusCode.resourceExhausted.rawValue) }
-      #expect(client.http2.sendWindowBytes <= 64 * 1024)
+      for _ in 0..<5 { #expect(try client.call(gated, body: large).status == StatusCode.resourceExhausted.rawValue) }
+      #expect(client.http2.sendWindowBytes <= 16 * 1024)
       // Larger than the window: it opens as the message comes.
       #expect(try client.call(echo, body: large).message.count == 200_000)
       ProbeService.gateIsShut.store(false, ordering: .releasing)
       #expect(try client.call(gated, body: large).status == 0)
-      // A second later the window is wide again: the client hears it with what it sends next.
+      // A second later the window is as at first: the client hears it with what it sends next.
       try await Task.sleep(for: .seconds(2))
-      for _ in 0..<2 { #expect(try client.call(gated, body: large).status == 0) }
-      #expect(client.http2.sendWindowBytes > 3 * 1024 * 1024)
+      #expect(try client.call(gated, body: RawClient.framed([1])).status == 0)
+      #expect(client.http2.sendWindowBytes > 60_000)
+    }
+  }
+
+  @Test func `a connection's window is the protocol's at first, and grows as it is used up`() async throws {
+    try await withRawClient(ServerLimits()) { client, _ in
+      let first = try client.call(echo, body: RawClient.framed([1]))
+      #expect(first.status == 0)
+      #expect((32_000...65_535).contains(client.http2.sendWindowBytes))
+      let large = RawClient.framed([UInt8](repeating: 1, count: 1_000_000))
+      let end = ContinuousClock.now + .seconds(20)
+      while client.http2.sendWindowBytes < 2 * 1024 * 1024, ContinuousClock.now < end {
+        let answer = try client.call(echo, body: large)
+        #expect(answer.status == 0)
+      }
+      #expect((2 * 1024 * 1024...4 * 1024 * 1024).contains(client.http2.sendWindowBytes))
+    }
+  }
+
+  @Test func `a client that is refused sends on slowly, and as fast as ever once it is not`() async throws {
+    ProbeService.gateIsShut.store(true, ordering: .releasing)
+    try await withRawClient(ServerLimits()) { client, _ in
+      let gated = RawClient.fields("/probe.Probe/Gated")
+      let batch = RawClient.framed([UInt8](repeating: 1, count: 4_000))
+      /// Calls that are answered in so many milliseconds, eight at once.
+      func calls(_ milliseconds: Int) throws -> (count: Int, refused: Int) {
+        let end = ContinuousClock.now + .milliseconds(milliseconds)
+        var (count, refused) = (0, 0)
+        while ContinuousClock.now < end {
+          for stream in try (0..<8).map({ _ in try client.begin(gated, batch) }) {
+            if try client.wait(for: stream).status != 0 { refused += 1 }
+            count += 1
+          }
+        }
+        return (count, refused)
+      }
+      // At first nobody knows how much is taken.
+      _ = try calls(100)
+      let refused = try calls(1_000)
+      // A window of 16 KiB comes every 25 ms: 160 calls. Without it there are thousands.
+      #expect(refused.refused == refused.count && (40...600).contains(refused.count), "\(refused)")
+      ProbeService.gateIsShut.store(false, ordering: .releasing)
+      _ = try calls(2_000)
+      let taken = try calls(1_000)
+      #expect(taken.refused == 0 && taken.count > 2_000, "\(taken)")
     }
   }
 }

@@ -34,7 +34,7 @@ struct ProbeService: ServiceHandlers {
   func gate(of method: MethodDescriptor) -> CallGate? {
     guard method.path == Self.gated.path else { return nil }
     return { _ in
-      Self.gateIsShut.load(ordering: .acquiring) ? RPCError(.resourceExhausted, "shut") : nil
+      Self.gateIsShut.load(ordering: .acquiring) ? .shut(RPCError(.resourceExhausted, "shut")) : .open
     }
   }
 

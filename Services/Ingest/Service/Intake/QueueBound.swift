@@ -34,6 +34,9 @@ package struct QueueBound: Sendable {
     return bytes <= free && held + bytes <= 2 * free
   }
 
+  /// Whether an app holds so much, a quarter of the queue, that its senders are slowed down before they are refused.
+  package func slows(_ bytes: Int, ofApp held: Int) -> Bool { held + bytes > bytesMax / 4 }
+
   /// After how long there will be room, milliseconds.
   package func pushback(queued: Int) -> Int {
     guard bytesPerSecond > 0 else { return Limits.pushbackMilliseconds }

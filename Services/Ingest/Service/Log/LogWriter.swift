@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import Logging
 import RPC
+import RPCTransport
 import Store
 import Synchronization
 
@@ -54,7 +55,7 @@ final class LogWriter: Sendable {
   private let finished = DispatchSemaphore(value: 0)
   private let status: Mutex<Status>
   /// Whether the queue is so full that a batch may be refused before it is decoded.
-  private let isCrowded = Atomic<Bool>(false)
+  private let crowded = Atomic<Bool>(false)
   private let eventIDs: Atomic<Int>
   private let eventIDsMax: Int
   let head: LogHead
@@ -92,6 +93,8 @@ final class LogWriter: Sendable {
     eventIDsMax = dedup.eventIDsMax
   }
 
+  private var isCrowded: Bool { crowded.load(ordering: .relaxed) }
+
   var currentStatus: Status { status.withLock { $0 } }
 
   /// Why nothing is written any more, if so.
@@ -118,11 +121,24 @@ final class LogWriter: Sendable {
     }
   }
 
+  /// Whether a batch of so many bytes can be queued now, as far as can be told before it is decoded.
+  func gate(bytes: Int, app: @autoclosure () -> AppEntry?) -> GateState {
+    guard isCrowded else { return .open }
+    let app = app()
+    return state.withLock { state in
+      guard Self.admits(bytes, of: app, state) else {
+        return .shut(IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes)))
+      }
+      let held = app?.queuedBytes.load(ordering: .relaxed) ?? 0
+      return state.bound.slows(bytes, ofApp: held) ? .crowded : .open
+    }
+  }
+
   /// What would refuse a batch of so many bytes now; nil: nothing, as far as can be told before it is decoded.
   ///
   /// - Parameter app: nil: not known yet.
   func refusal(bytes: Int, app: @autoclosure () -> AppEntry?) -> RPCError? {
-    guard isCrowded.load(ordering: .relaxed) else { return nil }
+    guard isCrowded else { return nil }
     let app = app()
     return state.withLock { state in
       if Self.admits(bytes, of: app, state) { return nil }
@@ -169,7 +185,7 @@ final class LogWriter: Sendable {
       state.jobs += 1
       state.bytes += bytes
       app?.queuedBytes.add(bytes, ordering: .relaxed)
-      if state.bound.isCrowded(state.bytes) { isCrowded.store(true, ordering: .relaxed) }
+      if state.bound.isCrowded(state.bytes) { crowded.store(true, ordering: .relaxed) }
       state.queue.append(job)
       if state.isAsleep {
         state.isAsleep = false
@@ -196,6 +212,7 @@ final class LogWriter: Sendable {
     }
     precondition(isFirst, "the writer is started once")
     let thread = Thread { [self] in
+      ThreadTurns.beWriter()
       runLoop()
       finished.signal()
     }
@@ -352,7 +369,7 @@ final class LogWriter: Sendable {
       state.jobs -= group.count
       state.bytes -= bytes
       state.bound.committed(bytes: bytes, nanoseconds: MonotonicClock.now - begun)
-      if !state.bound.isCrowded(state.bytes) { isCrowded.store(false, ordering: .relaxed) }
+      if !state.bound.isCrowded(state.bytes) { crowded.store(false, ordering: .relaxed) }
     }
   }
 
