@@ -11,7 +11,9 @@ internal import HTTP2
 package final class CreditPace {
   private let router: Router
   private let loop: Int
-  private let windowBytes: Int
+  private let windowBytesMin: Int
+  /// Connections of the loop.
+  private var connectionCount = 0
   private var waiting: [ServerConnection] = []
   private var steppedAt: Int64 = 0
   /// Bytes that may be given back now; below 0: so many too many were.
@@ -32,13 +34,22 @@ package final class CreditPace {
   /// However little is taken: everybody gets a turn within about this time.
   private static let turnNanoseconds = 25_000_000.0
   private static let surplus = 1.125
+  /// Of all narrow windows, as long as none is smaller than `ServerLimits.refusingWindowBytes`.
+  private static let windowBytesTogether = 1 << 20
 
   /// - Parameter core: of the server whose calls count.
   package init(core: ServerCore, loop: Int) {
     router = core.router
-    windowBytes = core.limits.refusingWindowBytes
+    windowBytesMin = core.limits.refusingWindowBytes
     self.loop = loop
   }
+
+  /// The receive window of each such connection at most: where connections are few, each may have more on its way. Open ones count, not
+  /// those that are refused: these would have too much until all are.
+  var windowBytes: Int { max(windowBytesMin, Self.windowBytesTogether / max(1, connectionCount)) }
+
+  func opened() { connectionCount += 1 }
+  func closed() { connectionCount -= 1 }
 
   /// A connection has consumed bytes that it withholds.
   func add(_ connection: ServerConnection) {
@@ -57,7 +68,7 @@ package final class CreditPace {
       return false
     }
     let rate = max(
-      taken * Self.surplus, Double(waiting.count * windowBytes) / Self.turnNanoseconds)
+      taken * Self.surplus, Double(waiting.count * windowBytesMin) / Self.turnNanoseconds)
     budget = min(budget + Double(elapsed) * rate, Double(Self.burstNanoseconds) * rate)
     var count = 0
     while count < waiting.count, budget > 0 {

@@ -22,8 +22,9 @@ struct ServerTimers {
   var stalledAt = 0
   /// When a call was last refused for want of room, or nearly, while the receive window is narrow; 0: it is not.
   var refusedAt: Int64 = 0
-  /// The receive window, where it is not narrow.
+  /// The receive window, where it is not narrow; and where it is.
   var windowBytes: Int
+  var narrowBytes = 0
   /// What had come at the last look.
   var receivedBytes = 0
 
@@ -69,12 +70,15 @@ extension ServerConnection {
   /// A call was refused for want of room, or nearly: those behind it would be, too. What the connection sends from now on waits at
   /// the client until `CreditPace` lets it come.
   func narrowWindow() {
-    if timers.refusedAt == 0 {
-      http2.setReceiveWindow(
-        min(core.limits.refusingWindowBytes, core.limits.http2.connectionWindowBytes))
-      http2.withholdsCredit = pace != nil
-    }
+    let isFirst = timers.refusedAt == 0
     timers.refusedAt = now
+    guard let pace else { return }
+    if isFirst { http2.withholdsCredit = true }
+    let bytes = min(pace.windowBytes, timers.windowBytes)
+    // There are more connections by now.
+    guard isFirst || 2 * bytes <= timers.narrowBytes else { return }
+    timers.narrowBytes = bytes
+    http2.setReceiveWindow(bytes)
   }
 
   @inline(never)
@@ -92,7 +96,7 @@ extension ServerConnection {
     driver.flush()
   }
 
-  /// Back to the window that a connection begins with, a second after the last refusal; wider, up to the limit, where it has been
+  /// Back to the window that a connection begins with at least, a second after the last refusal; wider, up to the limit, where it has been
   /// used up since the last look, or where half of it waits for handlers.
   private func widenWindow(_ now: Int64) {
     let received = figures.bytesReceived &- timers.receivedBytes
@@ -101,7 +105,8 @@ extension ServerConnection {
       guard passed(Self.narrowMilliseconds, timers.refusedAt, now) else { return }
       timers.refusedAt = 0
       http2.withholdsCredit = false
-      timers.windowBytes = min(ServerLimits.firstWindowBytes, core.limits.http2.connectionWindowBytes)
+      timers.windowBytes = min(
+        max(ServerLimits.firstWindowBytes, timers.narrowBytes), core.limits.http2.connectionWindowBytes)
     } else {
       guard timers.windowBytes < core.limits.http2.connectionWindowBytes,
         received >= timers.windowBytes || 2 * http2.unconsumedBytes >= timers.windowBytes

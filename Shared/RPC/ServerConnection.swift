@@ -87,6 +87,7 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     timers = ServerTimers(core.limits, now: now)
     http2 = try HTTP2Connection(
       role: .server, limits: core.limits.http2, windowBytes: timers.windowBytes, memory: memory)
+    pace?.opened()
   }
 
   // MARK: - Called by the transport, on the loop
@@ -127,6 +128,7 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
     // Before all else: what runs in the course of it finds no stream any more.
     lost = true
     for stream in http2.openStreams { closed(stream, HTTP2ErrorCode.cancel) }
+    pace?.closed()
     http2.tearDown()
   }
 

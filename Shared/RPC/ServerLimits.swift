@@ -25,8 +25,8 @@ package struct ServerLimits: Sendable {
   /// A client that was refused is asked to wait this long, and up to twice as long, ms.
   package var pushbackMilliseconds = 200
   /// Receive window of a connection on which calls are refused, bytes: what it sends on for calls that are refused too waits
-  /// at the client, not before us, and a refusal comes soon. It is given back in turns, see `CreditPace`, and is wider again a second
-  /// after the last one.
+  /// at the client, not before us, and a refusal comes soon. Larger where such connections are few; given back in turns, see
+  /// `CreditPace`; as at first a second after the last refusal.
   package var refusingWindowBytes = 16 * 1024
   /// Receive window that a connection begins with: the protocol's own (RFC 9113, 6.9.2). Up to `http2.connectionWindowBytes` where
   /// it is used up: many clients that come at once with all they have would fill megabytes each before the first is refused.

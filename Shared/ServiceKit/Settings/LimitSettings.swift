@@ -37,7 +37,7 @@ package enum LimitSettings {
     row("pushback-milliseconds", "ms", 0...600_000, \.pushbackMilliseconds,
       "How long a client that was refused is asked to wait, up to twice as long (grpc-retry-pushback-ms)."),
     row("refusing-window-bytes", "bytes", 16_384...(16 << 20), \.refusingWindowBytes,
-      "Receive window of a connection on which calls are refused, until a second after the last."),
+      "Least receive window of a connection on which calls are refused, until a second after the last."),
   ]
 
   private static let messages: [Row] = [
