@@ -74,16 +74,18 @@ class Peer:
         return True
 
     async def upload(self, stream, body):
-        """A whole body, as fast as the windows of the stream and of the connection let it through."""
+        """A whole body, as fast as the windows of the stream and of the connection let it through; until it is answered."""
         sent = 0
         await self.until(lambda: self.closed or self.first_window is not None, 5)
         while sent < len(body):
             piece = body[sent:sent + 16_384]
             if not await self.until(
-                    lambda: self.closed or (
+                    lambda: self.closed or stream in self.answered or (
                         sent + len(piece) <= self.first_window + self.opened.get(stream, 0)
                         and self.uploaded + len(piece) <= 65_535 + self.opened.get(0, 0)), 20):
                 return False
+            if stream in self.answered:
+                break
             self.uploaded += len(piece)
             if not await self.send(frames.data(stream, piece, end=sent + len(piece) == len(body))):
                 return False
@@ -320,10 +322,8 @@ async def decompression_bomb(peer):
     gzipped = frames.field("grpc-encoding", "gzip")
     for stream in (1, 3, 5, 7):
         await peer.send(frames.headers(stream, "/echo.Echo/Unary", gzipped))
-        pieces = [bomb()[i:i + 16_384] for i in range(0, len(bomb()), 16_384)]
-        for index, piece in enumerate(pieces):
-            if not await peer.send(frames.data(stream, piece, end=index + 1 == len(pieces))):
-                return False
+        if not await peer.upload(stream, bomb()):
+            return False
         if not await peer.until(lambda: stream in peer.answered or peer.closed, 2):
             return False
     return not peer.closed and len(peer.answered) == 4
