@@ -212,7 +212,7 @@ let package = Package(
         dependencies: ["InteropMessages", "Messages", "RPC", "RPCTransport", protobuf],
         path: "Tests/Conformance/Swift/Client", swiftSettings: settings),
 
-      suite("HTTP2", in: "Shared", ["HTTP2"]),
+      suite("HTTP2", in: "Shared", ["CNghttp2", "HTTP2", "TestKit"]),
       suite("RPC", in: "Shared", ["RPC", "HTTP2"]),
       suite("RPCTransport", in: "Shared", ["HTTP2", "RPCTransport", "RPC", logging]),
       suite("Events", in: "Shared", ["Events", "Messages", "TestKit", protobuf]),

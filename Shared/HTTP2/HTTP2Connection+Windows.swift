@@ -17,7 +17,8 @@ extension HTTP2Connection {
 
   /// Bytes of the connection's receive window that have come and may not be sent again yet.
   package var unconsumedBytes: Int {
-    state.pointee.isOver ? 0 : Int(nghttp2_session_get_effective_recv_data_length(session))
+    state.pointee.isOver
+      ? 0 : Int(nghttp2_session_get_effective_recv_data_length(session)) &- state.pointee.creditDue
   }
 
   /// Whether the connection's receive window stays as the peer uses it up, however much is consumed, until `giveCreditBack`. Windows

@@ -45,6 +45,10 @@ struct SessionState {
   /// What is consumed is kept from the peer for a while: see `HTTP2Connection.withholdsCredit`.
   var withholdsCredit = false
   var withheldBytes = 0
+  /// Bytes of the connection's window that the peer is given back with the next output.
+  var creditDue = 0
+  /// The stream that was looked for last: its next frame mostly comes next.
+  var latest: StreamPointer?
   /// nghttp2's session is gone: see `tearDown`.
   var isOver = false
   unowned(unsafe) let connection: HTTP2Connection
@@ -85,10 +89,10 @@ package final class HTTP2Connection {
       switch role {
       case .server:
         nghttp2_session_server_new3(
-          &created, callbacks.table, state, callbacks.options, memory.table)
+          &created, callbacks.table, state, callbacks.serverOptions, memory.table)
       case .client:
         nghttp2_session_client_new3(
-          &created, callbacks.table, state, callbacks.options, memory.table)
+          &created, callbacks.table, state, callbacks.clientOptions, memory.table)
       }
     guard result == 0, let created else {
       state.deallocate()
@@ -202,11 +206,20 @@ package final class HTTP2Connection {
     let count = min(count, stream.pointee.unconsumed)
     guard count > 0, !state.pointee.isOver else { return }
     stream.pointee.unconsumed &-= count
-    if state.pointee.withholdsCredit {
+    // Who has ended his side sends nothing more on it.
+    if !stream.pointee.flags.contains(.remoteEnded) {
       nghttp2_session_consume_stream(session, stream.pointee.id, count)
+    }
+    returnCredit(count)
+  }
+
+  /// Gives bytes of the connection's window back, all that came in a turn of the loop at once.
+  @inline(__always)
+  private func returnCredit(_ count: Int) {
+    if state.pointee.withholdsCredit {
       state.pointee.withheldBytes &+= count
     } else {
-      nghttp2_session_consume(session, stream.pointee.id, count)
+      state.pointee.creditDue &+= count
     }
   }
 
@@ -236,13 +249,7 @@ package final class HTTP2Connection {
     unsentTotal.pointee &-= stream.unsentBytes
     stream.pointee.outOffset = 0
     stream.pointee.outLength = 0
-    if stream.pointee.unconsumed > 0 {
-      if state.pointee.withholdsCredit {
-        state.pointee.withheldBytes &+= stream.pointee.unconsumed
-      } else {
-        nghttp2_session_consume_connection(session, stream.pointee.unconsumed)
-      }
-    }
+    returnCredit(stream.pointee.unconsumed)
     if stream.pointee.flags.contains(.customTrailers) {
       trailers.removeValue(forKey: stream.pointee.id)
     }
@@ -259,6 +266,7 @@ package final class HTTP2Connection {
     }
     next?.pointee.previousLive = stream.pointee.previousLive
     state.pointee.live &-= 1
+    if state.pointee.latest == stream { state.pointee.latest = nil }
     stream.pointee.trim()
     state.pointee.pool.pointee.give(stream, kept: state.pointee.limits.freeStreamsKept)
   }
@@ -285,6 +293,10 @@ package final class HTTP2Connection {
   @inline(__always)
   package func nextOutput() -> UnsafeRawBufferPointer? {
     if state.pointee.isOver { return nil }
+    if state.pointee.creditDue > 0 {
+      nghttp2_session_consume_connection(session, state.pointee.creditDue)
+      state.pointee.creditDue = 0
+    }
     var base: UnsafePointer<UInt8>?
     let count = nghttp2_session_mem_send(session, &base)
     guard count > 0 else { return nil }

@@ -19,6 +19,8 @@ package struct HTTP2Stream {
   /// name + value + 32 of every field (RFC 9113, 6.5.2).
   var headerListBytes = 0
   var blockStart = 0
+  /// Of a request.
+  var rules = RequestRules()
   /// The block that opened the stream, of a request; of a response the first one.
   package internal(set) var firstBlock = HeaderBlock()
 
@@ -140,6 +142,7 @@ package struct HTTP2Stream {
     headerFields = 0
     headerListBytes = 0
     blockStart = 0
+    rules = RequestRules()
     bodyOffset = 0
     bodyLength = 0
     unconsumed = 0

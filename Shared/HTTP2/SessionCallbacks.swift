@@ -13,18 +13,20 @@ final class SessionCallbacks: @unchecked Sendable {
   static let shared = SessionCallbacks()
 
   let table: OpaquePointer
-  let options: OpaquePointer
+  let clientOptions: OpaquePointer
+  let serverOptions: OpaquePointer
   let responseFields: UnsafeMutablePointer<nghttp2_nv>
   let okTrailers: UnsafeMutablePointer<nghttp2_nv>
 
   private init() {
     var table: OpaquePointer?
-    var options: OpaquePointer?
     precondition(nghttp2_session_callbacks_new(&table) == 0, "no memory for nghttp2's callbacks")
-    precondition(nghttp2_option_new(&options) == 0, "no memory for nghttp2's options")
-    guard let table, let options else { preconditionFailure("nghttp2 gave no objects") }
+    guard let table else { preconditionFailure("nghttp2 gave no callbacks") }
     self.table = table
-    self.options = options
+    clientOptions = Self.options()
+    serverOptions = Self.options()
+    // A server judges its requests itself: see `RequestRules`.
+    nghttp2_option_set_no_http_messaging(serverOptions, 1)
     responseFields = .allocate(capacity: 4)
     responseFields[0] = Self.constant(":status", "200")
     responseFields[1] = Self.constant("content-type", "application/grpc")
@@ -33,6 +35,23 @@ final class SessionCallbacks: @unchecked Sendable {
     okTrailers = .allocate(capacity: 1)
     okTrailers[0] = Self.constant("grpc-status", "0")
 
+    nghttp2_session_callbacks_set_unpack_extension_callback(table) { _, _, _, _ in
+      NGHTTP2_ERR_CANCEL.rawValue
+    }
+    nghttp2_session_callbacks_set_on_begin_frame_callback(table, Self.beginFrame)
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table, Self.invalidFrameReceived)
+    nghttp2_session_callbacks_set_on_begin_headers_callback(table, Self.beginHeaders)
+    nghttp2_session_callbacks_set_on_header_callback(table, Self.header)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, Self.dataChunk)
+    nghttp2_session_callbacks_set_on_frame_recv_callback(table, Self.frameReceived)
+    nghttp2_session_callbacks_set_on_frame_send_callback(table, Self.frameSent)
+    nghttp2_session_callbacks_set_on_stream_close_callback(table, Self.streamClosed)
+  }
+
+  private static func options() -> OpaquePointer {
+    var made: OpaquePointer?
+    precondition(nghttp2_option_new(&made) == 0, "no memory for nghttp2's options")
+    guard let options = made else { preconditionFailure("nghttp2 gave no options") }
     nghttp2_option_set_no_auto_window_update(options, 1)
     nghttp2_option_set_no_closed_streams(options, 1)
     nghttp2_option_set_max_settings(options, 32)
@@ -48,17 +67,7 @@ final class SessionCallbacks: @unchecked Sendable {
     for type in UInt8(0x0A)...UInt8.max {
       nghttp2_option_set_user_recv_extension_type(options, type)
     }
-    nghttp2_session_callbacks_set_unpack_extension_callback(table) { _, _, _, _ in
-      NGHTTP2_ERR_CANCEL.rawValue
-    }
-    nghttp2_session_callbacks_set_on_begin_frame_callback(table, Self.beginFrame)
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table, Self.invalidFrameReceived)
-    nghttp2_session_callbacks_set_on_begin_headers_callback(table, Self.beginHeaders)
-    nghttp2_session_callbacks_set_on_header_callback(table, Self.header)
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, Self.dataChunk)
-    nghttp2_session_callbacks_set_on_frame_recv_callback(table, Self.frameReceived)
-    nghttp2_session_callbacks_set_on_frame_send_callback(table, Self.frameSent)
-    nghttp2_session_callbacks_set_on_stream_close_callback(table, Self.streamClosed)
+    return options
   }
 
   private static func constant(_ name: StaticString, _ value: StaticString) -> nghttp2_nv {
@@ -78,6 +87,17 @@ final class SessionCallbacks: @unchecked Sendable {
   @inline(__always)
   private static func stream(_ session: OpaquePointer?, _ id: Int32) -> StreamPointer? {
     nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(to: HTTP2Stream.self)
+  }
+
+  /// The same for what comes: without nghttp2's search where it goes to the stream of the frame before.
+  @inline(__always)
+  private static func stream(
+    _ session: OpaquePointer?, _ id: Int32, _ state: UnsafeMutablePointer<SessionState>
+  ) -> StreamPointer? {
+    if let latest = state.pointee.latest, latest.pointee.id == id { return latest }
+    let found = stream(session, id)
+    state.pointee.latest = found
+    return found
   }
 
   /// The frame's type as RFC 9113 and RFC 9218 number them.
@@ -164,6 +184,7 @@ final class SessionCallbacks: @unchecked Sendable {
       stream.pointee.reset(id: header.stream_id)
       nghttp2_session_set_stream_user_data(session, header.stream_id, stream)
       state.pointee.current = stream
+      state.pointee.latest = stream
     } else {
       let stream = stream(session, header.stream_id)
       stream?.pointee.blockStart = stream?.pointee.headerLength ?? 0
@@ -173,9 +194,20 @@ final class SessionCallbacks: @unchecked Sendable {
   }
 
   private static let header: nghttp2_on_header_callback = {
-    _, _, name, nameLength, value, valueLength, _, user in
+    session, _, name, nameLength, value, valueLength, _, user in
     let state = state(user)
     guard let stream = state.pointee.current, let name, let value else { return 0 }
+    let known = HeaderName.classify(name, nameLength)
+    if state.pointee.isServer {
+      let isTrailer = stream.pointee.flags.contains(.firstBlockSeen)
+      guard
+        stream.pointee.rules.takes(
+          known, name, nameLength, value, valueLength, isTrailer: isTrailer)
+      else {
+        return resetMalformed(session, stream, state)
+          ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+      }
+    }
     let listBytes = nameLength &+ valueLength &+ 32
     stream.pointee.headerListBytes &+= listBytes
     stream.pointee.headerFields &+= 1
@@ -187,7 +219,6 @@ final class SessionCallbacks: @unchecked Sendable {
       return isHeaderFlood(state, stream) && !state.pointee.conduct.report(.headerFlood)
         ? NGHTTP2_ERR_CALLBACK_FAILURE.rawValue : 0
     }
-    let known = HeaderName.classify(name, nameLength)
     let keptName = known == .custom ? nameLength : 0
     var prefix = (
       known, UInt8(0), UInt16(truncatingIfNeeded: keptName),
@@ -203,6 +234,28 @@ final class SessionCallbacks: @unchecked Sendable {
     memcpy(target + 6 + keptName, value, valueLength)
     stream.pointee.headerLength &+= count
     return 0
+  }
+
+  /// Whether a request may have the block of fields that has just come to its end. Of a block beyond a limit that is not asked: it is
+  /// answered as such.
+  @inline(__always)
+  private static func isWellFormed(_ stream: StreamPointer, ended: Bool) -> Bool {
+    let rules = stream.pointee.rules
+    if ended, !rules.isWhole { return false }
+    return stream.pointee.flags.contains(.firstBlockSeen)
+      ? ended : rules.isComplete || stream.pointee.flags.contains(.headersOverflowed)
+  }
+
+  /// Resets a stream whose request is malformed (RFC 9113, 8.1.1). False: the peer has sent too many of them.
+  @inline(never)
+  private static func resetMalformed(
+    _ session: OpaquePointer?, _ stream: StreamPointer, _ state: UnsafeMutablePointer<SessionState>
+  ) -> Bool {
+    state.pointee.headerBlockIsOpen = false
+    state.pointee.current = nil
+    nghttp2_submit_rst_stream(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.pointee.id, HTTP2ErrorCode.protocolError)
+    return state.pointee.conduct.note(.provokedResets)
   }
 
   /// A server's mistake is not held against it as soon as a client's: a client has no other connection.
@@ -228,9 +281,14 @@ final class SessionCallbacks: @unchecked Sendable {
 
   private static let dataChunk: nghttp2_on_data_chunk_recv_callback = {
     session, _, id, data, count, user in
-    guard let stream = stream(session, id), let data else {
-      nghttp2_session_consume_connection(session, count)
+    let state = state(user)
+    guard let stream = stream(session, id, state), let data else {
+      state.pointee.creditDue &+= count
       return 0
+    }
+    guard !state.pointee.isServer || stream.pointee.rules.took(count) else {
+      state.pointee.creditDue &+= count
+      return resetMalformed(session, stream, state) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
     }
     HTTP2Stream.append(
       data, count, to: &stream.pointee.body, offset: &stream.pointee.bodyOffset,
@@ -238,7 +296,7 @@ final class SessionCallbacks: @unchecked Sendable {
     stream.pointee.unconsumed &+= count
     if !stream.pointee.flags.contains(.dataQueued) {
       stream.pointee.flags.insert(.dataQueued)
-      state(user).pointee.events.push(HTTP2Event(kind: .data, stream: stream))
+      state.pointee.events.push(HTTP2Event(kind: .data, stream: stream))
     }
     return 0
   }
@@ -249,28 +307,35 @@ final class SessionCallbacks: @unchecked Sendable {
     let ended = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
     switch header.type {
     case UInt8(NGHTTP2_DATA.rawValue):
-      guard let stream = stream(session, header.stream_id) else { return 0 }
+      let state = state(user)
+      guard let stream = stream(session, header.stream_id, state) else { return 0 }
       // Padding counts against the window and never reaches the application.
       let padding = frame.pointee.data.padlen
       if padding > 0 {
         nghttp2_session_consume(session, header.stream_id, padding)
-        if padding == header.length, !ended, state(user).pointee.isServer,
-          !state(user).pointee.conduct.note(.emptyFrames)
+        if padding == header.length, !ended, state.pointee.isServer,
+          !state.pointee.conduct.note(.emptyFrames)
         {
           return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
         }
       }
       guard ended else { return 0 }
+      guard !state.pointee.isServer || stream.pointee.rules.isWhole else {
+        return resetMalformed(session, stream, state) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+      }
       stream.pointee.flags.insert(.remoteEnded)
       if !stream.pointee.flags.contains(.dataQueued) {
         stream.pointee.flags.insert(.dataQueued)
-        state(user).pointee.events.push(HTTP2Event(kind: .data, endStream: true, stream: stream))
+        state.pointee.events.push(HTTP2Event(kind: .data, endStream: true, stream: stream))
       }
     case UInt8(NGHTTP2_HEADERS.rawValue):
       let state = state(user)
       state.pointee.headerBlockIsOpen = false
       guard let stream = state.pointee.current else { return 0 }
       state.pointee.current = nil
+      guard !state.pointee.isServer || isWellFormed(stream, ended: ended) else {
+        return resetMalformed(session, stream, state) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+      }
       if ended { stream.pointee.flags.insert(.remoteEnded) }
       let start = stream.pointee.blockStart
       let block = HeaderBlock(

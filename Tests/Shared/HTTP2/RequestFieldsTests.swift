@@ -1,0 +1,267 @@
+import CNghttp2
+import HTTP2
+import TestKit
+import Testing
+
+private struct Field: CustomStringConvertible {
+  var name: [UInt8]
+  var value: [UInt8]
+
+  init(_ name: String, _ value: String) { (self.name, self.value) = (Array(name.utf8), Array(value.utf8)) }
+
+  /// A literal that enters no dynamic table (RFC 7541, 6.2.2).
+  var encoded: [UInt8] { [0] + Self.text(name) + Self.text(value) }
+
+  private static func text(_ bytes: [UInt8]) -> [UInt8] {
+    guard bytes.count >= 127 else { return [UInt8(bytes.count)] + bytes }
+    precondition(bytes.count < 255, "one byte of length behind the prefix")
+    return [127, UInt8(bytes.count - 127)] + bytes
+  }
+
+  var description: String { "\(Self.printed(name)): \(Self.printed(value))" }
+
+  private static func printed(_ bytes: [UInt8]) -> String {
+    bytes.map { (33...126).contains($0) ? String(UnicodeScalar($0)) : "<\($0)>" }.joined()
+  }
+}
+
+/// One request as a client may send it.
+private struct Request {
+  var fields: [Field]
+  var body: [Int] = []
+  var trailers: [Field]?
+  /// Whether the trailers end the stream.
+  var ends = true
+
+  var bytes: [UInt8] {
+    let isAlone = body.isEmpty && trailers == nil
+    var all = Self.frame(1, isAlone ? 5 : 4, fields.flatMap(\.encoded))
+    for (index, count) in body.enumerated() {
+      let isLast = trailers == nil && index == body.count - 1
+      all += Self.frame(0, isLast ? 1 : 0, [UInt8](repeating: 7, count: count))
+    }
+    if let trailers { all += Self.frame(1, ends ? 5 : 4, trailers.flatMap(\.encoded)) }
+    return all
+  }
+
+  static func frame(_ kind: UInt8, _ flags: UInt8, _ payload: [UInt8]) -> [UInt8] {
+    [0, UInt8(payload.count >> 8), UInt8(payload.count & 255), kind, flags, 0, 0, 0, 1] + payload
+  }
+}
+
+/// What became of a request.
+private struct Outcome: Equatable, CustomStringConvertible {
+  /// Code of the RST_STREAM that it was answered with; nil: none.
+  var reset: UInt32?
+  /// Values of the fields of its first block; nil: no request was reported.
+  var values: [[UInt8]]?
+  /// Whether the whole request was reported as ended.
+  var ended = false
+
+  var description: String { "reset \(reset.map { "\($0)" } ?? "-"), \(values?.count ?? -1) fields, ended \(ended)" }
+
+  /// Looks for a reset in what a server has sent.
+  mutating func look(at sent: [UInt8]) {
+    var rest = sent[...]
+    while rest.count >= 9 {
+      let head = Array(rest.prefix(9))
+      let length = Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2])
+      let payload = rest.dropFirst(9).prefix(length)
+      if head[3] == 3 { reset = payload.reduce(0) { $0 << 8 | UInt32($1) } }
+      rest = rest.dropFirst(9 + length)
+    }
+  }
+}
+
+private let hello =
+  Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + [0, 0, 0, 4, 0, 0, 0, 0, 0] + [0, 0, 0, 4, 1, 0, 0, 0, 0]
+
+/// What our server makes of it.
+private func ours(_ request: Request) throws -> Outcome {
+  let server = try HTTP2Connection(role: .server, memory: SessionMemory())
+  for piece in [hello, request.bytes] { try piece.withUnsafeBytes { try server.receive($0) } }
+  var outcome = Outcome()
+  while let event = server.nextEvent() {
+    guard let stream = event.stream else { continue }
+    if event.kind == .headers, outcome.values == nil {
+      var values: [[UInt8]] = []
+      stream.forEachHeader(in: stream.pointee.firstBlock) { _, _, value in values.append(Array(value)) }
+      outcome.values = values
+    }
+    if stream.pointee.flags.contains(.remoteEnded) { outcome.ended = true }
+  }
+  var sent: [UInt8] = []
+  while let bytes = server.nextOutput() { sent += bytes }
+  outcome.look(at: sent)
+  return outcome
+}
+
+/// What nghttp2 reports.
+private final class Seen {
+  var values: [[UInt8]] = []
+  var outcome = Outcome()
+
+  static func of(_ user: UnsafeMutableRawPointer?) -> Seen {
+    Unmanaged<Seen>.fromOpaque(user.unsafelyUnwrapped).takeUnretainedValue()
+  }
+}
+
+/// What nghttp2's own checks make of it.
+private func theirs(_ request: Request) -> Outcome {
+  var callbacks: OpaquePointer?
+  nghttp2_session_callbacks_new(&callbacks)
+  defer { nghttp2_session_callbacks_del(callbacks) }
+  nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, _, _, value, count, _, user in
+    let all = Seen.of(user)
+    if frame?.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
+      all.values.append(Array(UnsafeBufferPointer(start: value, count: count)))
+    }
+    return 0
+  }
+  nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
+    let all = Seen.of(user)
+    guard let header = frame?.pointee.hd, header.stream_id == 1 else { return 0 }
+    if header.type == 1, all.outcome.values == nil { all.outcome.values = all.values }
+    if header.type <= 1, header.flags & 1 != 0 { all.outcome.ended = true }
+    return 0
+  }
+  var options: OpaquePointer?
+  nghttp2_option_new(&options)
+  defer { nghttp2_option_del(options) }
+  nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
+  let all = Seen()
+  var session: OpaquePointer?
+  nghttp2_session_server_new2(&session, callbacks, Unmanaged.passUnretained(all).toOpaque(), options)
+  defer { nghttp2_session_del(session) }
+  nghttp2_submit_settings(session, 0, nil, 0)
+  for piece in [hello, request.bytes] {
+    let count = nghttp2_session_mem_recv(session, piece, piece.count)
+    precondition(count == piece.count, "nghttp2 gave up with \(count)")
+  }
+  var sent: [UInt8] = []
+  var data: UnsafePointer<UInt8>?
+  while true {
+    let count = nghttp2_session_mem_send(session, &data)
+    guard count > 0 else { break }
+    sent += UnsafeBufferPointer(start: data, count: count)
+  }
+  all.outcome.look(at: sent)
+  return withExtendedLifetime(all) { all.outcome }
+}
+
+/// Requests that are well-formed or, mostly, all but.
+private struct RequestMaker {
+  var random: SeededRandom
+
+  private static let pseudo = [
+    (":method", ["POST", "POST", "GET", "HEAD", "OPTIONS", "CONNECT", "PO ST", "", "post", "P\u{1}", "PÖ"]),
+    (":scheme", ["http", "https", "ftp", "", "HTTP", "hTTps", "httpx", "h+t.t-p", "1http", "htt:"]),
+    (":path", ["/a.B/C", "/", "*", "", "a", "/a b", "/a\u{7f}", "/ä", "/a.B/C?x=%20"]),
+    (":authority", ["x", "localhost:80", "[::1]:80", "", "a b", "user@h", "ä", "a/b", "x\t"]),
+    (":status", ["200"]), (":protocol", ["websocket"]), (":unknown", ["x"]), (":Path", ["/"]), (":", ["x"]),
+  ]
+  private static let regular = [
+    ("content-type", ["application/grpc", "application/grpc+proto", "x\ty", "a\u{1}b", ""]),
+    ("te", ["trailers", "Trailers", "TRAILERS", "gzip", "", "trailers ", "trailer\u{13}"]),
+    ("user-agent", ["grpc-c/1.0", String(repeating: "u", count: 40), "\u{1f}" + String(repeating: "u", count: 30)]),
+    ("content-length", ["0", "3", "10", "007", "-1", "", "x", "9223372036854775807", "9223372036854775808", "3 "]),
+    ("host", ["x", "", "a b", "ä"]), ("connection", ["close", "a\u{0}"]), ("keep-alive", ["1"]), ("upgrade", ["h2c"]),
+    ("proxy-connection", ["x"]), ("transfer-encoding", ["chunked", "\u{7f}"]), ("x-custom", ["y", "ü", "\u{8}", " y "]),
+    ("X-Custom", ["y"]), ("x custom", ["y"]), ("", ["y"]), ("x\u{1}", ["y"]), ("ä", ["y"]), ("x-\u{7f}", ["z"]),
+    ("authorization", ["Bearer ff_abc_0123456789012345678901234567890123456789012", "Bearer "]),
+    ("grpc-timeout", ["1S"]), ("grpc-status", ["0"]), ("priority", ["u=1", "u=9"]), ("!#$%&'*+-.^_`|~0", ["x"]),
+  ]
+
+  private mutating func field(_ table: [(String, [String])]) -> Field {
+    let (name, values) = table[Int.random(in: 0..<table.count, using: &random)]
+    return Field(name, values[Int.random(in: 0..<values.count, using: &random)])
+  }
+
+  private mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
+
+  mutating func next() -> Request {
+    var fields = [
+      Field(":method", "POST"), Field(":scheme", "http"), Field(":path", "/a.B/C"), Field(":authority", "x"),
+      Field("content-type", "application/grpc"), Field("te", "trailers"),
+    ]
+    for _ in 0..<Int.random(in: 0...3, using: &random) { change(&fields) }
+    var request = Request(fields: fields)
+    if chance(60) { request.body = (0..<Int.random(in: 1...3, using: &random)).map { _ in [0, 1, 2, 3, 5, 10].randomElement(using: &random) ?? 0 } }
+    if chance(20) {
+      request.trailers = (0..<Int.random(in: 1...2, using: &random)).map { _ in field(chance(80) ? Self.regular : Self.pseudo) }
+      request.ends = chance(80)
+    }
+    return request
+  }
+
+  private mutating func change(_ fields: inout [Field]) {
+    let index = Int.random(in: 0..<fields.count, using: &random)
+    switch Int.random(in: 0..<7, using: &random) {
+    case 0 where fields.count > 1: fields.remove(at: index)
+    case 1: fields.append(field(Self.regular))
+    case 2: fields.insert(field(Self.regular), at: index)
+    case 3: fields.insert(field(Self.pseudo), at: min(index, 4))
+    case 4: fields.swapAt(index, Int.random(in: 0..<fields.count, using: &random))
+    case 5:
+      // Another value for a field that it has.
+      let name = String(decoding: fields[index].name, as: UTF8.self)
+      if let values = (Self.pseudo + Self.regular).first(where: { $0.0 == name })?.1 {
+        fields[index] = Field(name, values[Int.random(in: 0..<values.count, using: &random)])
+      }
+    default:
+      // One byte of one that it has.
+      var changed = fields[index]
+      let byte = UInt8.random(in: 0...255, using: &random)
+      if chance(50), !changed.name.isEmpty {
+        changed.name[Int.random(in: 0..<changed.name.count, using: &random)] = byte
+      } else if !changed.value.isEmpty {
+        changed.value[Int.random(in: 0..<changed.value.count, using: &random)] = byte
+      }
+      fields[index] = changed
+    }
+  }
+}
+
+@Suite struct RequestFieldsTests {
+  @Test func `requests are judged as nghttp2 judges them`() throws {
+    let seed = UInt64.random(in: 1...UInt64(Int64.max))
+    print("seed of the requests: \(seed)")
+    var maker = RequestMaker(random: SeededRandom(seed: seed))
+    var (kept, reset, late) = (0, 0, 0)
+    for _ in 0..<100_000 {
+      let request = maker.next()
+      let (mine, reference) = (try ours(request), theirs(request))
+      #expect(mine == reference, "seed \(seed): \(request): \(mine), nghttp2: \(reference)")
+      if mine.reset == nil { kept += 1 } else { reset += 1 }
+      if mine.reset != nil, mine.values != nil { late += 1 }
+    }
+    // The test is worth something only while the requests are of all kinds.
+    #expect(kept > 10_000 && reset > 10_000 && late > 1_000, "\(kept) kept, \(reset) reset, \(late) of them behind their first block")
+  }
+
+  @Test func `every byte is judged as nghttp2 judges it, wherever it stands`() throws {
+    let fields = [
+      Field(":method", "POST"), Field(":scheme", "http"), Field(":path", "/a.B/C"), Field(":authority", "localhost:80"),
+      Field("content-type", "application/grpc"), Field("x-custom", "0123456789012345678"), Field("host", "localhost:80"),
+    ]
+    for (index, field) in fields.enumerated() {
+      for byte in UInt8.min...UInt8.max {
+        for position in 0..<field.value.count {
+          var changed = fields
+          changed[index].value[position] = byte
+          try compare(Request(fields: changed))
+        }
+        for position in 0..<field.name.count {
+          var changed = fields
+          changed[index].name[position] = byte
+          try compare(Request(fields: changed))
+        }
+      }
+    }
+  }
+
+  private func compare(_ request: Request) throws {
+    let (mine, reference) = (try ours(request), theirs(request))
+    #expect(mine == reference, "\(request): \(mine), nghttp2: \(reference)")
+  }
+}
