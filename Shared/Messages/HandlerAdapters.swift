@@ -17,23 +17,21 @@ extension MethodHandler {
       })
   }
 
-  /// A typed handler on the connection's event loop: it must never block.
+  /// A typed handler on the connection's event loop: it must never block, and leaves answering to this.
   package static func eventLoop<Request: Message, Response: Message>(
     _ method: MethodDescriptor,
-    _ handle: @escaping @Sendable (Request, CallContext) throws -> Response
+    _ handle: @escaping @Sendable (Request, LoopCall) throws -> Response
   ) -> MethodHandler {
-    let decode = MessageCoder<Request>.protobuf().decode
-    let encode = MessageCoder<Response>.protobuf().encode
-    return MethodHandler(
+    MethodHandler(
       method,
       .loop { call in
-        let context = call.context
         do {
-          call.reply(try encode(handle(decode([UInt8](call.message)), context)), context)
+          let request = try MessageCoder<Request>.decode(call.message.bytes)
+          call.reply(try MessageCoder<Response>.encode(handle(request, call)))
         } catch let error as RPCError {
-          call.fail(error, context)
+          call.fail(error)
         } catch {
-          call.fail(RPCError(.unknown, "the handler failed", cause: error), context)
+          call.fail(RPCError(.unknown, "the handler failed", cause: error))
         }
       })
   }

@@ -72,19 +72,9 @@ package struct CallContext: Sendable {
     call.seed.trace(under: call.metadata.first(RequestID.traceHeader) { CallTrace(traceparent: $0) })
   }
 
-  /// The app that a request speaks for: the tenant comes from the token only.
-  ///
-  /// - Throws: PERMISSION_DENIED where the request names another app than the token's; INVALID_ARGUMENT where the token
-  ///   speaks for any app and the request names none.
+  /// See `Principal.appID(requested:)`.
   package func appID(requested: String) throws(RPCError) -> String {
-    guard let own = principal.appID else {
-      if requested.isEmpty {
-        throw RPCError(.invalidArgument, "app_id: required, because the token speaks for any app")
-      }
-      return requested
-    }
-    if requested.isEmpty || requested == own { return own }
-    throw RPCError(.permissionDenied, "app_id: the token does not speak for \"\(requested)\"")
+    try principal.appID(requested: requested)
   }
 }
 

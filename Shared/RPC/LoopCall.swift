@@ -6,7 +6,8 @@ internal import Synchronization
 package struct LoopCall {
   /// The encoded request, valid during the handler only.
   package let message: UnsafeRawBufferPointer
-  unowned(unsafe) let connection: ServerConnection
+  /// Lives for as long as the handler runs: its references are not counted.
+  let connection: Unmanaged<ServerConnection>
   let stream: StreamPointer
 
   /// Who calls.
@@ -21,36 +22,41 @@ package struct LoopCall {
 
   /// Answers OK with an encoded response.
   @inline(__always)
-  package func reply(_ message: UnsafeRawBufferPointer) { connection.reply(stream, message) }
+  package func reply(_ message: UnsafeRawBufferPointer) {
+    connection._withUnsafeGuaranteedRef { connection in
+      guard let call = madeCall else { return connection.reply(stream, message) }
+      connection.reply(stream, message, call)
+    }
+  }
 
   /// Answers OK with an encoded response.
   @inline(__always)
-  package func reply(_ message: [UInt8]) {
-    message.withUnsafeBytes { connection.reply(stream, $0) }
-  }
+  package func reply(_ message: [UInt8]) { message.withUnsafeBytes { reply($0) } }
 
   /// The same, saying whether to compress it where the client takes gzip. On the loop: 10 ns per byte.
   package func reply(_ message: UnsafeRawBufferPointer, compress: Bool) {
-    connection.reply(stream, message, compress: compress)
+    connection._withUnsafeGuaranteedRef { $0.reply(stream, message, compress: compress) }
   }
 
-  package func fail(_ error: RPCError) { connection.fail(stream, error) }
-
-  /// Metadata, deadline and peer. Allocates: not for hot paths.
-  package var context: CallContext { CallContext(connection.makeCall(stream)) }
-
-  /// Answers OK with what the handler has added to its context besides.
-  package func reply(_ message: [UInt8], _ context: CallContext) {
-    message.withUnsafeBytes { connection.reply(stream, $0, context.call) }
+  package func fail(_ error: RPCError) {
+    connection._withUnsafeGuaranteedRef { $0.fail(stream, error, call: madeCall) }
   }
 
-  /// Fails with what the handler has added to its context besides.
-  package func fail(_ error: RPCError, _ context: CallContext) {
-    connection.fail(stream, error, call: context.call)
+  /// Metadata, deadline and peer; what the handler adds to it goes with the answer. Made when it is first asked for, which costs as much
+  /// as all else that a call of a few bytes does: not for hot paths.
+  package var context: CallContext {
+    CallContext(madeCall ?? connection._withUnsafeGuaranteedRef { $0.keepCall(stream) })
+  }
+
+  /// What `context` was made of, where it was asked for.
+  private var madeCall: ServerCall? {
+    @inline(__always) get {
+      stream.pointee.userObject.map { Unmanaged<ServerCall>.fromOpaque($0).takeUnretainedValue() }
+    }
   }
 
   /// Takes the call out of the handler: it is answered later, from any thread. `message` does not go with it.
-  package func park() -> ParkedCall { connection.park(stream) }
+  package func park() -> ParkedCall { connection._withUnsafeGuaranteedRef { $0.park(stream) } }
 }
 
 /// A unary call that is answered later, from any thread, once. Dropped without an answer, it answers INTERNAL.

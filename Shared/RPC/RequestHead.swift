@@ -31,7 +31,7 @@ struct RequestHead {
     stream.forEachHeader(in: stream.pointee.firstBlock) { name, label, value in
       switch name {
       case .path: path = value
-      case .method: if Self.equals(value, "POST") { flags.insert(.post) }
+      case .method: if Self.isPost(value) { flags.insert(.post) }
       case .contentType: if Self.isGRPC(value) { flags.insert(.grpc) }
       case .authorization: authorization = value
       case .grpcTimeout:
@@ -67,6 +67,11 @@ struct RequestHead {
     return true
   }
 
+  @inline(__always)
+  private static func isPost(_ value: UnsafeRawBufferPointer) -> Bool {
+    value.count == 4 && value.loadUnaligned(as: UInt32.self) == UInt32(littleEndian: 0x5453_4F50)
+  }
+
   /// Whether a list with commas holds a word.
   static func names(_ list: UnsafeRawBufferPointer, _ word: StaticString) -> Bool {
     var start = 0
@@ -83,10 +88,11 @@ struct RequestHead {
   /// `application/grpc`, alone or with `+proto`, or with parameters. Another subtype is not ours.
   @inline(__always)
   static func isGRPC(_ value: UnsafeRawBufferPointer) -> Bool {
-    let prefix: StaticString = "application/grpc"
-    let length = prefix.utf8CodeUnitCount
-    guard value.count >= length else { return false }
-    for index in 0..<length where value[index] != prefix.utf8Start[index] { return false }
+    let length = 16
+    guard value.count >= length,
+      value.loadUnaligned(as: UInt64.self) == UInt64(littleEndian: 0x7461_6369_6C70_7061),
+      value.loadUnaligned(fromByteOffset: 8, as: UInt64.self) == UInt64(littleEndian: 0x6370_7267_2F6E_6F69)
+    else { return false }
     if value.count == length || value[length] == UInt8(ascii: ";") { return true }
     return equals(UnsafeRawBufferPointer(rebasing: value[length...]), "+proto")
       || value.count > length + 6 && value[length + 6] == UInt8(ascii: ";")

@@ -49,17 +49,10 @@ package final class RoutedMethod: Sendable {
   var hasLargeAnswers: Bool { largeAnswers.load(ordering: .relaxed) > 0 }
 }
 
-/// Finds the method of a path without making a `String`: an open-addressed table over the path's bytes, in raw memory, so that a
-/// look-up counts no references.
+/// The methods of a server.
 // @unchecked: the table is written once, here, and only read afterwards.
 package final class Router: @unchecked Sendable {
-  private struct Slot {
-    let path: UnsafeMutableRawBufferPointer
-    let method: Unmanaged<RoutedMethod>
-  }
-
-  private let table: UnsafeMutablePointer<Slot?>
-  private let mask: Int
+  let table: RouteTable
   package let methods: [RoutedMethod]
   package let serviceNames: [String]
 
@@ -67,35 +60,52 @@ package final class Router: @unchecked Sendable {
   ///
   /// - Parameter loops: event loops whose calls are counted apart.
   package init(_ services: [any ServiceHandlers], loops: Int = 1) {
-    let methods = services.flatMap { service in
+    methods = services.flatMap { service in
       service.methodHandlers.map {
         RoutedMethod($0, gate: service.gate(of: $0.method), loops: loops)
       }
     }
+    table = RouteTable(methods)
+    serviceNames = services.map { type(of: $0).serviceName }
+  }
+
+  deinit { table.deallocate() }
+}
+
+/// Finds the method of a path without making a `String`: an open-addressed table over the path's bytes, in raw memory, so that a
+/// look-up counts no references.
+// @unchecked: the memory is written once, by `init`, and lives as long as its router.
+struct RouteTable: @unchecked Sendable {
+  private struct Slot {
+    let path: UnsafeMutableRawBufferPointer
+    let method: Unmanaged<RoutedMethod>
+  }
+
+  private let slots: UnsafeMutablePointer<Slot?>
+  private let mask: Int
+
+  init(_ methods: [RoutedMethod]) {
     var size = 16
     while size < methods.count * 4 { size *= 2 }
-    let table = UnsafeMutablePointer<Slot?>.allocate(capacity: size)
-    table.initialize(repeating: nil, count: size)
+    slots = .allocate(capacity: size)
+    slots.initialize(repeating: nil, count: size)
+    mask = size - 1
     for method in methods {
       let bytes = Array(method.descriptor.path.utf8)
       let path = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
       path.copyBytes(from: bytes)
-      var slot = Self.hash(UnsafeRawBufferPointer(path)) & (size - 1)
-      while let other = table[slot] {
+      var slot = Self.hash(UnsafeRawBufferPointer(path)) & mask
+      while let other = slots[slot] {
         precondition(!other.path.elementsEqual(bytes), "two handlers for \(method.descriptor.path)")
-        slot = (slot + 1) & (size - 1)
+        slot = (slot + 1) & mask
       }
-      table[slot] = Slot(path: path, method: Unmanaged.passUnretained(method))
+      slots[slot] = Slot(path: path, method: Unmanaged.passUnretained(method))
     }
-    self.table = table
-    self.mask = size - 1
-    self.methods = methods
-    self.serviceNames = services.map { type(of: $0).serviceName }
   }
 
-  deinit {
-    for index in 0...mask { table[index]?.path.deallocate() }
-    table.deallocate()
+  func deallocate() {
+    for index in 0...mask { slots[index]?.path.deallocate() }
+    slots.deallocate()
   }
 
   @inline(__always)
@@ -120,7 +130,7 @@ package final class Router: @unchecked Sendable {
   func method(_ path: UnsafeRawBufferPointer) -> Unmanaged<RoutedMethod>? {
     guard let base = path.baseAddress else { return nil }
     var slot = Self.hash(path) & mask
-    while let candidate = table[slot] {
+    while let candidate = slots[slot] {
       if candidate.path.count == path.count,
         memcmp(candidate.path.baseAddress.unsafelyUnwrapped, base, path.count) == 0
       {

@@ -23,7 +23,7 @@ extension ServerConnection {
     guard head.flags.contains(.grpc) else { return refuse(stream, httpStatus: "415") }
     if !head.flags.contains(.te) { core.connections.requestsWithoutTE.add(1) }
     // The path is compared byte for byte, before any question of who asks: what is no method of ours is nobody's (CVE-2026-33186).
-    guard let path = head.path, let method = core.router.method(path) else {
+    guard let path = head.path, let method = core.routes.method(path) else {
       let name = head.path.map { String(decoding: $0.prefix(256), as: UTF8.self) } ?? ""
       return refuse(stream, RPCError(.unimplemented, "unknown method \(name)"))
     }
@@ -38,9 +38,13 @@ extension ServerConnection {
   @inline(__always)
   private func begin(_ stream: StreamPointer, _ routed: RoutedMethod, _ head: RequestHead) {
     do throws(RPCError) {
-      let principal = try core.authorizer.authorize(
-        routed.descriptor, authorization: head.authorization)
-      stream.pointee.userPrincipal = Unmanaged.passRetained(principal).toOpaque()
+      let epoch = core.epoch?.value
+      if let known = lastAuthorization.principal(routed, head.authorization, epoch: epoch) {
+        stream.pointee.userPrincipal = Unmanaged.passRetained(known).toOpaque()
+      } else {
+        let principal = try authorize(routed, head, epoch)
+        stream.pointee.userPrincipal = Unmanaged.passRetained(principal).toOpaque()
+      }
     } catch {
       if error.code == .unauthenticated { http2.note(.failedAuthentications) }
       return refuse(stream, error, method: routed)
@@ -68,6 +72,16 @@ extension ServerConnection {
     } else {
       stream.pointee.userState = CallState.receiving
     }
+  }
+
+  @inline(never)
+  private func authorize(
+    _ routed: RoutedMethod, _ head: RequestHead, _ epoch: Int?
+  ) throws(RPCError) -> Principal {
+    let principal = try core.authorizer.authorize(
+      routed.descriptor, authorization: head.authorization)
+    lastAuthorization.note(routed, head.authorization, epoch: epoch, principal)
+    return principal
   }
 
   /// Trailers of the client: they end its side and carry nothing for us.
@@ -225,8 +239,7 @@ extension ServerConnection {
     guard admit(stream, method(of: stream)) else { return }
     stream.pointee.userState = CallState.running
     // Keeps the task, so that the call's end stops it.
-    let call = makeCall(stream)
-    stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
+    let call = keepCall(stream)
     track(stream)
     let (taken, streamID) = (stream.takeBody(), stream.pointee.id)
     let limit = core.limits.messageBytesMax
@@ -269,7 +282,8 @@ extension ServerConnection {
     withMethod(of: stream) { routed in
       guard case .loop = routed.kind else { return run(stream, routed, message, owned) }
       stream.pointee.userState = CallState.dispatching
-      routed.onLoop(LoopCall(message: message, connection: self, stream: stream))
+      routed.onLoop(
+        LoopCall(message: message, connection: Unmanaged.passUnretained(self), stream: stream))
       if stream.pointee.userState == CallState.dispatching {
         fail(stream, RPCError(.internal, "the handler gave no answer"))
       }
@@ -293,13 +307,15 @@ extension ServerConnection {
     return Unmanaged<RoutedMethod>.fromOpaque(pointer).takeUnretainedValue()
   }
 
-  /// The object that a call is kept in for its handler.
-  func makeCall(_ stream: StreamPointer) -> ServerCall {
+  /// The object that a call is kept in for its handler, from here on until its stream is closed.
+  func keepCall(_ stream: StreamPointer) -> ServerCall {
     let flags = stream.pointee.userFlags
-    return ServerCall(
+    let call = ServerCall(
       method: method(of: stream).descriptor, principal: principal(of: stream),
       metadata: flags & CallFlags.metadata != 0 ? KeptMetadata(stream) : KeptMetadata(),
       deadline: stream.pointee.userDeadline, peer: peer,
       requestWasCompressed: flags & CallFlags.packedRequest != 0, seed: seed(of: stream))
+    stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
+    return call
   }
 }

@@ -28,8 +28,7 @@ extension ServerConnection {
     }
     guard admit(stream, routed) else { return }
     stream.pointee.userState = CallState.running
-    let call = makeCall(stream)
-    stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
+    let call = keepCall(stream)
     track(stream)
     let coding = coding(of: stream, call: call)
     let streamID = stream.pointee.id
@@ -99,13 +98,12 @@ extension ServerConnection {
     guard admit(stream, routed) else { return }
     stream.pointee.userState = CallState.streaming
     let streamID = stream.pointee.id
-    let call = makeCall(stream)
+    let call = keepCall(stream)
     let pipe = MessagePipe(
       driver: driver, owner: self, stream: stream,
       unsentBytesMax: core.limits.unsentBytesMax, inboundBytesMax: core.limits.messageBytesMax,
       coding: coding(of: stream, call: call))
     call.pipe = pipe
-    stream.pointee.userObject = Unmanaged.passRetained(call).toOpaque()
     track(stream)
     let body: @Sendable () async -> Void = {
       var failure: RPCError?

@@ -16,6 +16,8 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   let seed = CallSeed()
   /// Not seen outside of the module, so that the compiler knows all accesses and checks none at run time.
   var figures = ConnectionFigures()
+  /// Unchecked: it is touched twice for each call, never within a closure of its own.
+  @exclusivity(unchecked) var lastAuthorization = LastAuthorization()
 
   /// Streams whose handlers run after their dispatch: parked, `async`, streaming. `userIndex` is the position. Unchecked: it is
   /// touched five times for each call, never within a closure of its own.

@@ -79,7 +79,7 @@ package protocol EventManagementHandlers: ServiceHandlers {
   /// 256 of the app, which may be none, and goes on until the caller ends it. RESOURCE_EXHAUSTED: 64 calls watch already.
   func watchTest(_ request: ProtoWatchTestRequest, responses: ResponseWriter<ProtoWatchTestResponse>, context: CallContext) async throws
   /// For SDKs: what manual configuration to carry out. Cheap where the caller has the newest version.
-  func getTrackingConfig(_ request: ProtoGetTrackingConfigRequest, context: CallContext) throws -> ProtoTrackingConfig
+  func getTrackingConfig(_ request: ProtoGetTrackingConfigRequest, call: LoopCall) throws -> ProtoTrackingConfig
   /// The plan as text for a file under version control: the same plan is the same text, in any app.
   func exportPlan(_ request: ProtoExportPlanRequest, context: CallContext) async throws -> ProtoExportPlanResponse
   /// Makes the app's plan what the text says, in one step or, where any part breaks a rule, not at all: events that the text
@@ -108,7 +108,7 @@ extension EventManagementHandlers {
       .unary(EventManagementMethods.getEvent) { try await self.getEvent($0, context: $1) },
       .unary(EventManagementMethods.listEvents) { try await self.listEvents($0, context: $1) },
       .serverStreaming(EventManagementMethods.watchTest, request: .protobuf(), response: .protobuf()) { try await self.watchTest($0, responses: $1, context: $2) },
-      .eventLoop(EventManagementMethods.getTrackingConfig) { try self.getTrackingConfig($0, context: $1) },
+      .eventLoop(EventManagementMethods.getTrackingConfig) { try self.getTrackingConfig($0, call: $1) },
       .unary(EventManagementMethods.exportPlan) { try await self.exportPlan($0, context: $1) },
       .unary(EventManagementMethods.applyPlan) { try await self.applyPlan($0, context: $1) },
       .unary(EventManagementMethods.getCoverage) { try await self.getCoverage($0, context: $1) },

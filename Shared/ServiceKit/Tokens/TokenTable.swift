@@ -18,7 +18,7 @@ package final class TokenTable: Authorizer {
       let token = record.token
       principal = Principal(
         tokenID: token.tokenID, appID: token.appID.isEmpty ? nil : token.appID,
-        scopes: Set(token.scopes))
+        scopes: Set(token.scopes), isLasting: token.expiresMs == 0)
       secretHash = [UInt8](record.secretHash)
       expiresMilliseconds = token.expiresMs
       revokedMilliseconds = token.revokedMs
@@ -37,6 +37,7 @@ package final class TokenTable: Authorizer {
   }
 
   private let state = Mutex(State())
+  private let changes = AuthorizationEpoch()
   private let scopes: [String: String]
   private let now: @Sendable () -> Int64
 
@@ -56,6 +57,8 @@ package final class TokenTable: Authorizer {
 
   package var count: Int { state.withLock { $0.entries.count } }
 
+  package var epoch: AuthorizationEpoch? { changes }
+
   /// Puts a token in, or a newer state of it: expiry and revocation hold from the next call on.
   ///
   /// - Returns: whether it was taken; not where the record is malformed or the table is full.
@@ -71,6 +74,7 @@ package final class TokenTable: Authorizer {
       else { return false }
       state.entries[record.token.tokenID] = entry
       state.cache = [Slot](repeating: Slot(), count: Self.cacheSlots)
+      changes.advance()
       return true
     }
   }

@@ -47,7 +47,7 @@ struct LoopService: ServiceHandlers {
   var methodHandlers: [MethodHandler] {
     [
       .eventLoop(Self.getProfile) {
-        (request: ProtoGetProfileRequest, _: CallContext) -> ProtoProfile in
+        (request: ProtoGetProfileRequest, _: LoopCall) -> ProtoProfile in
         ProfileService.profile(of: request)
       }
     ]

@@ -130,9 +130,9 @@ package final class EventManagementService: EventManagementHandlers {
   }
 
   package func getTrackingConfig(
-    _ request: ProtoGetTrackingConfigRequest, context: CallContext
+    _ request: ProtoGetTrackingConfigRequest, call: LoopCall
   ) throws -> ProtoTrackingConfig {
-    try plans.trackingConfig(request, try context.appID(requested: request.appID))
+    try plans.trackingConfig(request, try call.principal.appID(requested: request.appID))
   }
 
   // MARK: Plan as code

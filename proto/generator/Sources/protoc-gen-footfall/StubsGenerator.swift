@@ -83,9 +83,10 @@ struct StubsGenerator {
     switch method.kind {
     case .unary where bytes:
       return "func \(name)(_ call: LoopCall)"
+    case .unary where method.style == .eventLoop:
+      return "func \(name)(_ request: \(request), call: LoopCall) throws -> \(response)"
     case .unary:
-      let effects = method.style == .eventLoop ? "throws" : "async throws"
-      return "func \(name)(_ request: \(request), context: CallContext) \(effects) -> \(response)"
+      return "func \(name)(_ request: \(request), context: CallContext) async throws -> \(response)"
     case .serverStreaming:
       return "func \(name)(_ request: \(request), responses: ResponseWriter<\(response)>, "
         + "context: CallContext) async throws"
@@ -127,7 +128,7 @@ struct StubsGenerator {
     case .unary where method.style == .messageBytes:
       return "MethodHandler(\(descriptor), .loop { self.\(name)($0) })"
     case .unary where method.style == .eventLoop:
-      return ".eventLoop(\(descriptor)) { try self.\(name)($0, context: $1) }"
+      return ".eventLoop(\(descriptor)) { try self.\(name)($0, call: $1) }"
     case .unary:
       return ".unary(\(descriptor)) { try await self.\(name)($0, context: $1) }"
     case .clientStreaming:
