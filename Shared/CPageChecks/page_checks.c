@@ -1,5 +1,7 @@
 #include "CPageChecks.h"
 
+#include "gathered_writes.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -9,16 +11,30 @@
 #include <string.h>
 #include <unistd.h>
 
-// A main database file. The system's own file object lies behind it in the same memory.
+// A main database file. The system's own file object lies behind it in the same memory, as behind a log.
 typedef struct {
   sqlite3_file base;
   // 0: the file's pages carry no checksums, or nothing has been read yet.
   int page_bytes;
+  // The same connection's. 0: none is open, or it is the system's own.
+  struct log_file *log;
 } checked_file;
+
+// A write-ahead log.
+typedef struct log_file {
+  sqlite3_file base;
+  gathered_writes writes;
+  checked_file *database;
+  // Whether the last frame's header says that a transaction ends with it.
+  int commits;
+} log_file;
 
 static sqlite3_vfs *system_vfs;
 
-static int object_bytes(void) { return (int)((sizeof(checked_file) + 15) & ~(size_t)15); }
+static int object_bytes(void) {
+  size_t bytes = sizeof(checked_file) > sizeof(log_file) ? sizeof(checked_file) : sizeof(log_file);
+  return (int)((bytes + 15) & ~(size_t)15);
+}
 
 static sqlite3_file *under(sqlite3_file *file) { return (sqlite3_file *)((char *)file + object_bytes()); }
 
@@ -102,11 +118,75 @@ static int characteristics(sqlite3_file *f) { return under(f)->pMethods->xDevice
 static int shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **out) {
   return under(f)->pMethods->xShmMap(under(f), page, size, extend, out);
 }
-static int shm_lock(sqlite3_file *f, int offset, int n, int flags) {
-  return under(f)->pMethods->xShmLock(under(f), offset, n, flags);
-}
 static void shm_barrier(sqlite3_file *f) { under(f)->pMethods->xShmBarrier(under(f)); }
 static int shm_unmap(sqlite3_file *f, int delete) { return under(f)->pMethods->xShmUnmap(under(f), delete); }
+
+// Locks of the log's index (sqlite.org/walformat.html, 2.3).
+enum { lock_to_write, lock_to_checkpoint };
+
+static int shm_lock(sqlite3_file *f, int offset, int n, int flags) {
+  int code = under(f)->pMethods->xShmLock(under(f), offset, n, flags);
+  // Before and after a transaction all that is held back was rolled back: it must not be written where another connection soon
+  // writes.
+  log_file *log = ((checked_file *)f)->log;
+  if (code == SQLITE_OK && flags & SQLITE_SHM_EXCLUSIVE && offset <= lock_to_checkpoint && log) log->writes.count = 0;
+  return code;
+}
+
+// MARK: The write-ahead log
+
+enum { frame_header_bytes = 24 };
+
+static int flush(log_file *log) { return footfall_gathered_flush(&log->writes, under(&log->base)); }
+
+// SQLite writes each frame in two calls: its header and its page. What goes on where the last write ended is held back until the
+// frame that ends a transaction is complete: then readers are told of it. Until then only this connection reads it, and where any
+// write fails, SQLite rolls back all of the transaction. All else is written at once: pages and headers of frames that are written
+// anew, of which the last one is behind the commit.
+static int write_log(sqlite3_file *file, const void *buffer, int count, sqlite3_int64 offset) {
+  log_file *log = (log_file *)file;
+  int follows = footfall_gathered_follows(&log->writes, offset);
+  int is_header = count == frame_header_bytes;
+  if (is_header) log->commits = !is_zero((const unsigned char *)buffer + 4, 4);
+  int code = footfall_gather(&log->writes, under(file), buffer, count, offset);
+  if (code != SQLITE_OK || (follows && (is_header || !log->commits))) return code;
+  return flush(log);
+}
+
+static int read_log(sqlite3_file *file, void *buffer, int count, sqlite3_int64 offset) {
+  return footfall_gathered_read(&((log_file *)file)->writes, under(file), buffer, count, offset);
+}
+
+static int truncate_log(sqlite3_file *file, sqlite3_int64 size) {
+  int code = flush((log_file *)file);
+  return code == SQLITE_OK ? under(file)->pMethods->xTruncate(under(file), size) : code;
+}
+
+static int sync_log(sqlite3_file *file, int flags) {
+  int code = flush((log_file *)file);
+  return code == SQLITE_OK ? under(file)->pMethods->xSync(under(file), flags) : code;
+}
+
+static int log_size(sqlite3_file *file, sqlite3_int64 *size) {
+  int code = flush((log_file *)file);
+  return code == SQLITE_OK ? under(file)->pMethods->xFileSize(under(file), size) : code;
+}
+
+// What is held back now is of no commit.
+static int close_log(sqlite3_file *file) {
+  log_file *log = (log_file *)file;
+  log->database->log = 0;
+  free(log->writes.bytes);
+  return close_file(file);
+}
+
+// Version 1: nobody asks a log for locks of its index.
+static const sqlite3_io_methods log_methods = {
+    1,          close_log, read_log,    write_log,       truncate_log, sync_log, log_size, lock_file, unlock_file,
+    check_lock, control,   sector_size, characteristics, 0,            0,        0,        0,         0,
+    0};
+
+// MARK: The layer
 
 // Version 2: no memory maps, which would pass by the checks.
 static const sqlite3_io_methods methods = {
@@ -114,14 +194,32 @@ static const sqlite3_io_methods methods = {
     check_lock, control,    sector_size,   characteristics, shm_map,       shm_lock,  shm_barrier, shm_unmap,
     0,          0};
 
-static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out) {
-  (void)vfs;
-  // Journals and temporary files are the system's own; the write-ahead log has checksums of SQLite's.
-  if (!(flags & SQLITE_OPEN_MAIN_DB)) return system_vfs->xOpen(system_vfs, name, file, flags, out);
+static int open_under(const char *name, sqlite3_file *file, int flags, int *out, const sqlite3_io_methods *own) {
   memset(file, 0, (size_t)object_bytes());
   int code = system_vfs->xOpen(system_vfs, name, under(file), flags, out);
-  file->pMethods = under(file)->pMethods ? &methods : 0;
+  file->pMethods = under(file)->pMethods ? own : 0;
   return code;
+}
+
+static int open_log(const char *name, sqlite3_file *file, int flags, int *out) {
+  sqlite3_file *database = sqlite3_database_file_object(name);
+  // Where a write may damage what is beside it, SQLite pads commits with further frames, and cuts these where a sector ends.
+  if (database->pMethods != &methods || !(characteristics(database) & SQLITE_IOCAP_POWERSAFE_OVERWRITE))
+    return system_vfs->xOpen(system_vfs, name, file, flags, out);
+  int code = open_under(name, file, flags, out, &log_methods);
+  if (!file->pMethods) return code;
+  log_file *log = (log_file *)file;
+  log->database = (checked_file *)database;
+  log->database->log = log;
+  return code;
+}
+
+static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out) {
+  (void)vfs;
+  if (flags & SQLITE_OPEN_MAIN_DB) return open_under(name, file, flags, out, &methods);
+  if (flags & SQLITE_OPEN_WAL) return open_log(name, file, flags, out);
+  // Journals and temporary files are the system's own.
+  return system_vfs->xOpen(system_vfs, name, file, flags, out);
 }
 
 static int registered = SQLITE_ERROR;
@@ -171,7 +269,7 @@ int footfall_page_checks_stamp(const char *path) {
   int file = open(path, O_RDWR | O_CLOEXEC);
   if (file < 0) return -1;
   unsigned char header[100], *page = malloc(65536);
-  checked_file learnt = {{0}, 0};
+  checked_file learnt = {0};
   int code = page ? 0 : -1;
   if (pread(file, header, sizeof header, 0) == sizeof header) learn(&learnt, header);
   for (uint64_t index = 0; code == 0 && learnt.page_bytes > 0; index++)

@@ -2,6 +2,8 @@
 // Page checksums of SQLite files: a layer over the system's file access ("VFS"). Each page of a file that was made with
 // `FOOTFALL_PAGE_CHECK_BYTES` reserved bytes carries a checksum in these, written with the page and compared when the page is read.
 // A page that does not match is refused with SQLITE_IOERR_DATA. Files without the reserved bytes are read and written as ever.
+//
+// Writes of a transaction to the write-ahead log that follow one another are given to the system as one.
 
 /// Reserved at the end of each page.
 #define FOOTFALL_PAGE_CHECK_BYTES 8
