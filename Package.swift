@@ -90,6 +90,8 @@ let package = Package(
       providers: [.apt(["libzstd-dev"])]),
     // What the C library's allocator can be told.
     .systemLibrary(name: "CAllocator", path: "Shared/CAllocator"),
+    // Memory that a thread uses again.
+    .systemLibrary(name: "CScratch", path: "Shared/CScratch"),
     // A system call that the C library does not have.
     .systemLibrary(name: "CScheduling", path: "Shared/CScheduling"),
     // The processor's instruction for checksums.
@@ -111,7 +113,7 @@ let package = Package(
       path: "Shared/RPCTransport", swiftSettings: settings),
     // Generated protobuf types, method descriptors, server protocols and clients. No hand-written logic.
     .target(
-      name: "Messages", dependencies: ["RPC", protobuf], path: "Shared/Messages",
+      name: "Messages", dependencies: ["CScratch", "RPC", protobuf], path: "Shared/Messages",
       swiftSettings: settings),
     // What an event is: validated names, limits, the wire decoder, sessions, calendars. Knows no store.
     .target(

@@ -49,6 +49,7 @@ struct SessionState {
   var creditDue = 0
   /// The stream that was looked for last: its next frame mostly comes next.
   var latest: StreamPointer?
+  var repeated = RepeatedFields()
   /// nghttp2's session is gone: see `tearDown`.
   var isOver = false
   unowned(unsafe) let connection: HTTP2Connection
@@ -119,6 +120,7 @@ package final class HTTP2Connection {
   package func tearDown() {
     guard !state.pointee.isOver else { return }
     state.pointee.isOver = true
+    state.pointee.repeated.deallocate()
     nghttp2_session_del(session)
     for stream in openStreams { giveBack(stream) }
     while state.pointee.events.pop() != nil {}

@@ -21,6 +21,10 @@ package struct HTTP2Stream {
   var blockStart = 0
   /// Of a request.
   var rules = RequestRules()
+  /// How many fields of a request's first block were those that are known so far; -1: each is looked at.
+  var matchedFields: Int16 = -1
+  /// Requests of one connection that say the same here have the same fields, byte for byte; 0: it is not known of this one.
+  package internal(set) var fieldsGeneration = 0
   /// The block that opened the stream, of a request; of a response the first one.
   package internal(set) var firstBlock = HeaderBlock()
 
@@ -143,6 +147,8 @@ package struct HTTP2Stream {
     headerListBytes = 0
     blockStart = 0
     rules = RequestRules()
+    matchedFields = -1
+    fieldsGeneration = 0
     bodyOffset = 0
     bodyLength = 0
     unconsumed = 0
@@ -246,6 +252,17 @@ package struct TakenBody: @unchecked Sendable {
 extension UnsafeMutablePointer where Pointee == HTTP2Stream {
   /// Gives what has been received away: for a message that is worked on elsewhere.
   package func takeBody() -> TakenBody { pointee.takeBody() }
+
+  @inline(never)
+  func growHeaders(by count: Int) {
+    var capacity = pointee.headerCapacity
+    while capacity < pointee.headerLength + count { capacity *= 2 }
+    guard let fresh = realloc(pointee.headers, capacity) else {
+      preconditionFailure("no memory for headers")
+    }
+    pointee.headers = fresh.assumingMemoryBound(to: UInt8.self)
+    pointee.headerCapacity = capacity
+  }
 
   /// What has been received and not yet read.
   @inlinable @inline(__always)

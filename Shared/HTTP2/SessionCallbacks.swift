@@ -41,7 +41,7 @@ final class SessionCallbacks: @unchecked Sendable {
     nghttp2_session_callbacks_set_on_begin_frame_callback(table, Self.beginFrame)
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table, Self.invalidFrameReceived)
     nghttp2_session_callbacks_set_on_begin_headers_callback(table, Self.beginHeaders)
-    nghttp2_session_callbacks_set_on_header_callback(table, Self.header)
+    nghttp2_session_callbacks_set_on_header_callback2(table, Self.header)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, Self.dataChunk)
     nghttp2_session_callbacks_set_on_frame_recv_callback(table, Self.frameReceived)
     nghttp2_session_callbacks_set_on_frame_send_callback(table, Self.frameSent)
@@ -182,6 +182,7 @@ final class SessionCallbacks: @unchecked Sendable {
       state.pointee.conduct.requestCame()
       let stream = HTTP2Connection.takeStream(state)
       stream.pointee.reset(id: header.stream_id)
+      stream.pointee.matchedFields = state.pointee.repeated.begin()
       nghttp2_session_set_stream_user_data(session, header.stream_id, stream)
       state.pointee.current = stream
       state.pointee.latest = stream
@@ -193,10 +194,28 @@ final class SessionCallbacks: @unchecked Sendable {
     return 0
   }
 
-  private static let header: nghttp2_on_header_callback = {
-    session, _, name, nameLength, value, valueLength, _, user in
+  private static let header: nghttp2_on_header_callback2 = { session, _, nameField, valueField, _, user in
     let state = state(user)
-    guard let stream = state.pointee.current, let name, let value else { return 0 }
+    guard let stream = state.pointee.current, let nameField, let valueField else { return 0 }
+    if stream.pointee.matchedFields >= 0,
+      state.pointee.repeated.matches(stream.pointee.matchedFields, nameField, valueField)
+    {
+      stream.pointee.matchedFields &+= 1
+      return 0
+    }
+    return lookAt(nameField, valueField, of: stream, state, session)
+  }
+
+  /// A field that is not known already.
+  @inline(never)
+  private static func lookAt(
+    _ nameField: OpaquePointer, _ valueField: OpaquePointer, of stream: StreamPointer,
+    _ state: UnsafeMutablePointer<SessionState>, _ session: OpaquePointer?
+  ) -> Int32 {
+    if stream.pointee.matchedFields >= 0 { state.pointee.repeated.give(stream) }
+    let (nameBytes, valueBytes) = (nghttp2_rcbuf_get_buf(nameField), nghttp2_rcbuf_get_buf(valueField))
+    guard let name = nameBytes.base, let value = valueBytes.base else { return 0 }
+    let (nameLength, valueLength) = (nameBytes.len, valueBytes.len)
     let known = HeaderName.classify(name, nameLength)
     if state.pointee.isServer {
       let isTrailer = stream.pointee.flags.contains(.firstBlockSeen)
@@ -216,6 +235,7 @@ final class SessionCallbacks: @unchecked Sendable {
       || stream.pointee.headerFields > state.pointee.limits.headerFieldsMax
     {
       stream.pointee.flags.insert(.headersOverflowed)
+      state.pointee.repeated.stopLearningIfSo()
       return isHeaderFlood(state, stream) && !state.pointee.conduct.report(.headerFlood)
         ? NGHTTP2_ERR_CALLBACK_FAILURE.rawValue : 0
     }
@@ -226,13 +246,14 @@ final class SessionCallbacks: @unchecked Sendable {
     )
     let count = 6 &+ keptName &+ valueLength
     if stream.pointee.headerLength &+ count > stream.pointee.headerCapacity {
-      growHeaders(stream, by: count)
+      stream.growHeaders(by: count)
     }
     let target = stream.pointee.headers + stream.pointee.headerLength
     memcpy(target, &prefix, 6)
     if keptName > 0 { memcpy(target + 6, name, keptName) }
     memcpy(target + 6 + keptName, value, valueLength)
     stream.pointee.headerLength &+= count
+    state.pointee.repeated.looked(nameField, valueField, stream)
     return 0
   }
 
@@ -253,6 +274,7 @@ final class SessionCallbacks: @unchecked Sendable {
   ) -> Bool {
     state.pointee.headerBlockIsOpen = false
     state.pointee.current = nil
+    state.pointee.repeated.stopLearningIfSo()
     nghttp2_submit_rst_stream(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.pointee.id, HTTP2ErrorCode.protocolError)
     return state.pointee.conduct.note(.provokedResets)
@@ -266,17 +288,6 @@ final class SessionCallbacks: @unchecked Sendable {
     let factor = limits.headerFloodFactor &* (state.pointee.isServer ? 1 : 8)
     return stream.pointee.headerListBytes > limits.headerBytesMax &* factor
       || stream.pointee.headerFields > limits.headerFieldsMax &* factor
-  }
-
-  @inline(never)
-  private static func growHeaders(_ stream: StreamPointer, by count: Int) {
-    var capacity = stream.pointee.headerCapacity
-    while capacity < stream.pointee.headerLength + count { capacity *= 2 }
-    guard let fresh = realloc(stream.pointee.headers, capacity) else {
-      preconditionFailure("no memory for headers")
-    }
-    stream.pointee.headers = fresh.assumingMemoryBound(to: UInt8.self)
-    stream.pointee.headerCapacity = capacity
   }
 
   private static let dataChunk: nghttp2_on_data_chunk_recv_callback = {
@@ -333,6 +344,9 @@ final class SessionCallbacks: @unchecked Sendable {
       state.pointee.headerBlockIsOpen = false
       guard let stream = state.pointee.current else { return 0 }
       state.pointee.current = nil
+      if state.pointee.isServer, !stream.pointee.flags.contains(.firstBlockSeen) {
+        state.pointee.repeated.end(stream)
+      }
       guard !state.pointee.isServer || isWellFormed(stream, ended: ended) else {
         return resetMalformed(session, stream, state) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
       }

@@ -27,7 +27,8 @@ extension MethodHandler {
       .loop { call in
         do {
           let request = try MessageCoder<Request>.decode(call.message.bytes)
-          call.reply(try MessageCoder<Response>.encode(handle(request, call)))
+          let answer = try handle(request, call)
+          try MessageCoder<Response>.encodeInPlace(answer) { call.reply($0) }
         } catch let error as RPCError {
           call.fail(error)
         } catch {

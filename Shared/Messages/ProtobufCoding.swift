@@ -1,3 +1,4 @@
+internal import CScratch
 package import RPC
 package import SwiftProtobuf
 
@@ -31,10 +32,20 @@ extension MessageCoder {
     }
   }
 
-  static func encode(_ message: Message) throws(RPCError) -> [UInt8]
+  private static func encode(_ message: Message) throws(RPCError) -> [UInt8]
+  where Message: SwiftProtobuf.Message {
+    // By code that knows the elements: SwiftProtobuf would make an array of ones that it does not know, which takes five times as many
+    // instructions (530) as this copy.
+    try encodeInPlace(message) { Array($0) }
+  }
+
+  /// Encodes into memory that is valid during the closure only, which encodes nothing.
+  static func encodeInPlace<Result>(
+    _ message: Message, _ body: (UnsafeRawBufferPointer) -> Result
+  ) throws(RPCError) -> Result
   where Message: SwiftProtobuf.Message {
     do {
-      return try (message.serializedBytes() as EncodedBytes).array
+      return body(UnsafeRawBufferPointer(try (message.serializedBytes() as ScratchBytes).bytes))
     } catch {
       throw RPCError(
         .internal, "cannot encode a \(Message.protoMessageName)", cause: error)
@@ -42,31 +53,29 @@ extension MessageCoder {
   }
 }
 
-/// An array for SwiftProtobuf to encode into. Its generic code would make an array of elements that it does not know, which takes five
-/// times as many instructions (530) as the copy of bytes here.
-private struct EncodedBytes: SwiftProtobufContiguousBytes {
-  private(set) var array: [UInt8]
+/// The thread's scratch memory for SwiftProtobuf to encode into. One at a time.
+private struct ScratchBytes: SwiftProtobufContiguousBytes {
+  let bytes: UnsafeMutableRawBufferPointer
 
-  private static let zeros = [UInt8](repeating: 0, count: 1_024)
-
-  init(repeating: UInt8, count: Int) {
-    array =
-      repeating == 0 && count <= Self.zeros.count
-      ? Self.zeros.withUnsafeBytes { Array(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-      : [UInt8](repeating: repeating, count: count)
+  init(repeating byte: UInt8, count: Int) {
+    guard let memory = footfall_scratch(count) else { preconditionFailure("no memory for a message") }
+    // Not filled: whoever asks for it writes every byte.
+    bytes = UnsafeMutableRawBufferPointer(start: memory, count: count)
   }
 
-  init<Bytes: Sequence>(_ sequence: Bytes) where Bytes.Element == UInt8 { array = Array(sequence) }
+  init<Bytes: Sequence>(_ sequence: Bytes) where Bytes.Element == UInt8 {
+    let array = Array(sequence)
+    self.init(repeating: 0, count: array.count)
+    bytes.copyBytes(from: array)
+  }
 
-  var count: Int { array.count }
+  var count: Int { bytes.count }
 
   func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
-    try array.withUnsafeBytes(body)
+    try body(UnsafeRawBufferPointer(bytes))
   }
 
   mutating func withUnsafeMutableBytes<Result>(
     _ body: (UnsafeMutableRawBufferPointer) throws -> Result
-  ) rethrows -> Result {
-    try array.withUnsafeMutableBytes(body)
-  }
+  ) rethrows -> Result { try body(bytes) }
 }

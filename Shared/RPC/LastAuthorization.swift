@@ -1,3 +1,5 @@
+internal import HTTP2
+
 /// The last `authorization` of a connection that was good, for which method, and whose it is: most connections call one method with one
 /// token, and looking that up anew takes locks and counts references.
 struct LastAuthorization {
@@ -41,5 +43,36 @@ struct LastAuthorization {
       bytes[index] = header.loadUnaligned(fromByteOffset: 8 &* index, as: UInt64.self)
     }
     tail = header.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+  }
+}
+
+/// What the fields of one request of a connection came to, where it was let through: of a request with the same fields it is known without a
+/// look at them.
+struct LastHead {
+  private(set) var method: Unmanaged<RoutedMethod>?
+  private(set) var principal: Principal?
+  private(set) var flags: UInt32 = 0
+  private(set) var timeoutNanoseconds: Int64?
+  private var generation = 0
+  private var epoch = 0
+
+  /// - Parameter epoch: the authorizer's now.
+  @inline(__always)
+  func holds(for stream: StreamPointer, epoch now: Int?) -> Bool {
+    stream.pointee.fieldsGeneration == generation && generation != 0 && now == epoch
+  }
+
+  /// - Parameter epoch: the authorizer's before it was asked.
+  @inline(__always)
+  mutating func note(
+    _ stream: StreamPointer, _ routed: RoutedMethod, _ head: RequestHead, epoch: Int?, _ principal: Principal
+  ) {
+    guard stream.pointee.fieldsGeneration != 0, let epoch, principal.isLasting, head.flags.contains(.te) else { return }
+    generation = stream.pointee.fieldsGeneration
+    self.epoch = epoch
+    self.principal = principal
+    method = Unmanaged.passUnretained(routed)
+    flags = stream.pointee.userFlags
+    timeoutNanoseconds = head.timeoutNanoseconds
   }
 }

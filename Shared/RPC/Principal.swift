@@ -82,6 +82,7 @@ package final class AuthorizationEpoch: Sendable {
 /// Lets everybody call everything; for tests of the transport.
 package final class OpenAuthorizer: Authorizer {
   package let principal = Principal(tokenID: "open", appID: nil, scopes: ["admin"])
+  package let epoch: AuthorizationEpoch? = AuthorizationEpoch()
   package init() {}
   package func authorize(
     _ method: MethodDescriptor, authorization: UnsafeRawBufferPointer?

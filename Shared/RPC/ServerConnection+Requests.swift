@@ -17,6 +17,17 @@ extension ServerConnection {
     if stream.pointee.flags.contains(.headersOverflowed) {
       return refuse(stream, headersTooLarge())
     }
+    let epoch = core.epoch?.value
+    if lastHead.holds(for: stream, epoch: epoch), let method = lastHead.method,
+      let principal = lastHead.principal
+    {
+      stream.pointee.userFlags = lastHead.flags
+      stream.pointee.userPrincipal = Unmanaged.passRetained(principal).toOpaque()
+      let timeout = lastHead.timeoutNanoseconds
+      method._withUnsafeGuaranteedRef { begin(stream, $0, timeoutNanoseconds: timeout) }
+      if stream.pointee.flags.contains(.remoteEnded) { dataCame(stream) }
+      return
+    }
     let head = RequestHead(stream)
     stream.pointee.userFlags = CallFlags.of(head) | TraceFlags.of(head)
     guard head.flags.contains(.post) else { return refuse(stream, httpStatus: "405") }
@@ -30,29 +41,40 @@ extension ServerConnection {
     if !head.flags.isDisjoint(with: [.badTimeout, .unknownEncoding]) {
       return refuse(stream, Self.headError(head))
     }
-    method._withUnsafeGuaranteedRef { begin(stream, $0, head) }
+    method._withUnsafeGuaranteedRef { routed in
+      guard letIn(stream, routed, head, epoch: epoch) else { return }
+      begin(stream, routed, timeoutNanoseconds: head.timeoutNanoseconds)
+    }
     if stream.pointee.flags.contains(.remoteEnded) { dataCame(stream) }
   }
 
-  /// A request whose method is known. In place: whatever is passed to a function of its own is counted.
+  /// Asks who it is that calls. False: the request is refused.
   @inline(__always)
-  private func begin(_ stream: StreamPointer, _ routed: RoutedMethod, _ head: RequestHead) {
+  private func letIn(
+    _ stream: StreamPointer, _ routed: RoutedMethod, _ head: RequestHead, epoch: Int?
+  ) -> Bool {
     do throws(RPCError) {
-      let epoch = core.epoch?.value
       if let known = lastAuthorization.principal(routed, head.authorization, epoch: epoch) {
         stream.pointee.userPrincipal = Unmanaged.passRetained(known).toOpaque()
+        lastHead.note(stream, routed, head, epoch: epoch, known)
       } else {
         let principal = try authorize(routed, head, epoch)
         stream.pointee.userPrincipal = Unmanaged.passRetained(principal).toOpaque()
+        lastHead.note(stream, routed, head, epoch: epoch, principal)
       }
+      return true
     } catch {
       if error.code == .unauthenticated { http2.note(.failedAuthentications) }
-      return refuse(stream, error, method: routed)
+      refuse(stream, error, method: routed)
+      return false
     }
+  }
+
+  /// A request whose method and caller are known. In place: whatever is passed to a function of its own is counted.
+  @inline(__always)
+  private func begin(_ stream: StreamPointer, _ routed: RoutedMethod, timeoutNanoseconds: Int64?) {
     stream.pointee.userHandle = Unmanaged.passUnretained(routed).toOpaque()
-    if let timeout = head.timeoutNanoseconds {
-      stream.pointee.userDeadline = now &+ timeout
-    }
+    if let timeout = timeoutNanoseconds { stream.pointee.userDeadline = now &+ timeout }
     routed.statistics.began(loop: loop, at: now)
     if let error = overload(stream, routed) {
       narrowWindow()

@@ -18,6 +18,8 @@ package final class ServerConnection: @unchecked Sendable, PipeOwner {
   var figures = ConnectionFigures()
   /// Unchecked: it is touched twice for each call, never within a closure of its own.
   @exclusivity(unchecked) var lastAuthorization = LastAuthorization()
+  /// Unchecked: likewise.
+  @exclusivity(unchecked) var lastHead = LastHead()
 
   /// Streams whose handlers run after their dispatch: parked, `async`, streaming. `userIndex` is the position. Unchecked: it is
   /// touched five times for each call, never within a closure of its own.

@@ -194,6 +194,27 @@ private struct RequestMaker {
     return request
   }
 
+  var usual: [Field] {
+    [
+      Field(":method", "POST"), Field(":scheme", "http"), Field(":path", "/a.B/C"), Field(":authority", "x"),
+      Field("content-type", "application/grpc"), Field("te", "trailers"), Field("grpc-timeout", "1S"), Field("x-custom", "y"),
+    ]
+  }
+
+  var isCut: Bool { mutating get { chance(10) } }
+
+  /// The next request of a connection: mostly the same again.
+  mutating func changeNow(_ fields: inout [Field]) {
+    switch Int.random(in: 0..<100, using: &random) {
+    case 0..<65: return
+    case 65..<85: fields = usual
+    case 85..<90: fields.removeLast(min(fields.count - 1, Int.random(in: 1...3, using: &random)))
+    case 90..<94: fields.append(Field("x-more", "\(Int.random(in: 0..<4, using: &random))"))
+    case 94..<97: fields = (0..<24).map { Field("x-\($0)", "y") }.reduce(usual) { $0 + [$1] }
+    default: change(&fields)
+    }
+  }
+
   private mutating func change(_ fields: inout [Field]) {
     let index = Int.random(in: 0..<fields.count, using: &random)
     switch Int.random(in: 0..<7, using: &random) {
@@ -222,7 +243,148 @@ private struct RequestMaker {
   }
 }
 
+/// Encodes requests of one connection as clients do: what came before is sent as a reference.
+private final class Encoder {
+  private var deflater: OpaquePointer?
+  private var stream: UInt32 = 0
+
+  init() { nghttp2_hd_deflate_new(&deflater, 4_096) }
+  deinit { nghttp2_hd_deflate_del(deflater) }
+
+  /// A HEADERS frame that ends its stream, cut in two by CONTINUATION where `isCut`.
+  func request(_ fields: [Field], isCut: Bool) -> [UInt8] {
+    stream += stream == 0 ? 1 : 2
+    var block = [UInt8](repeating: 0, count: 8_192)
+    let flat = fields.flatMap { $0.name + $0.value }
+    let count = flat.withUnsafeBufferPointer { bytes -> Int in
+      var position = 0
+      var all: [nghttp2_nv] = []
+      for field in fields {
+        let name = UnsafeMutablePointer(mutating: bytes.baseAddress.unsafelyUnwrapped + position)
+        all.append(
+          nghttp2_nv(
+            name: name, value: name + field.name.count, namelen: field.name.count, valuelen: field.value.count, flags: 0))
+        position += field.name.count + field.value.count
+      }
+      return nghttp2_hd_deflate_hd(deflater, &block, block.count, all, all.count)
+    }
+    precondition(count >= 0, "the fields were not encoded: \(count)")
+    let middle = isCut ? count / 2 : count
+    let first = frame(1, isCut ? 1 : 5, Array(block[..<middle]))
+    return isCut ? first + frame(9, 4, Array(block[middle..<count])) : first
+  }
+
+  private func frame(_ kind: UInt8, _ flags: UInt8, _ payload: [UInt8]) -> [UInt8] {
+    [0, UInt8(payload.count >> 8), UInt8(payload.count & 255), kind, flags]
+      + withUnsafeBytes(of: stream.bigEndian) { Array($0) } + payload
+  }
+}
+
+/// Values of the fields of each request that a server reported, by stream, and which ones it reset.
+private struct Session: Equatable {
+  var values: [Int32: [[UInt8]]] = [:]
+  var resets: Set<Int32> = []
+
+  mutating func look(at sent: [UInt8]) {
+    var rest = sent[...]
+    while rest.count >= 9 {
+      let head = Array(rest.prefix(9))
+      let length = Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2])
+      if head[3] == 3 { resets.insert(head[5...].reduce(0) { $0 << 8 | Int32($1) }) }
+      rest = rest.dropFirst(9 + length)
+    }
+  }
+}
+
+private final class Requests {
+  var session = Session()
+  var open: [Int32: [[UInt8]]] = [:]
+
+  static func of(_ user: UnsafeMutableRawPointer?) -> Requests {
+    Unmanaged<Requests>.fromOpaque(user.unsafelyUnwrapped).takeUnretainedValue()
+  }
+}
+
+/// What nghttp2's own checks make of the requests of one connection.
+private func theirs(_ frames: [[UInt8]]) -> Session {
+  var callbacks: OpaquePointer?
+  nghttp2_session_callbacks_new(&callbacks)
+  defer { nghttp2_session_callbacks_del(callbacks) }
+  nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, _, _, value, count, _, user in
+    let stream = frame.unsafelyUnwrapped.pointee.hd.stream_id
+    Requests.of(user).open[stream, default: []].append(Array(UnsafeBufferPointer(start: value, count: count)))
+    return 0
+  }
+  nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
+    guard let header = frame?.pointee.hd, header.type == 1 else { return 0 }
+    let requests = Requests.of(user)
+    requests.session.values[header.stream_id] = requests.open[header.stream_id]
+    return 0
+  }
+  var options: OpaquePointer?
+  nghttp2_option_new(&options)
+  defer { nghttp2_option_del(options) }
+  nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
+  let requests = Requests()
+  var session: OpaquePointer?
+  nghttp2_session_server_new2(&session, callbacks, Unmanaged.passUnretained(requests).toOpaque(), options)
+  defer { nghttp2_session_del(session) }
+  nghttp2_submit_settings(session, 0, nil, 0)
+  var sent: [UInt8] = []
+  for piece in [hello] + frames {
+    let count = nghttp2_session_mem_recv(session, piece, piece.count)
+    precondition(count == piece.count, "nghttp2 gave up with \(count)")
+    var data: UnsafePointer<UInt8>?
+    while case let count = nghttp2_session_mem_send(session, &data), count > 0 {
+      sent += UnsafeBufferPointer(start: data, count: count)
+    }
+  }
+  requests.session.look(at: sent)
+  return withExtendedLifetime(requests) { requests.session }
+}
+
 @Suite struct RequestFieldsTests {
+  @Test func `fields that come again are judged and kept as the first time`() throws {
+    let seed = UInt64.random(in: 1...UInt64(Int64.max))
+    print("seed of the connections: \(seed)")
+    var maker = RequestMaker(random: SeededRandom(seed: seed))
+    var (known, all, resets) = (0, 0, 0)
+    for _ in 0..<400 {
+      let encoder = Encoder()
+      let server = try HTTP2Connection(role: .server, memory: SessionMemory())
+      var mine = Session()
+      var sent: [UInt8] = []
+      var byGeneration: [Int: [[UInt8]]] = [:]
+      var frames: [[UInt8]] = []
+      var fields = maker.usual
+      for _ in 0..<50 {
+        maker.changeNow(&fields)
+        frames.append(encoder.request(fields, isCut: maker.isCut))
+      }
+      for piece in [hello] + frames {
+        try piece.withUnsafeBytes { try server.receive($0) }
+        while let event = server.nextEvent() {
+          guard event.kind == .headers, let stream = event.stream else { continue }
+          var values: [[UInt8]] = []
+          stream.forEachHeader(in: stream.pointee.firstBlock) { _, _, value in values.append(Array(value)) }
+          mine.values[stream.pointee.id] = values
+          let generation = stream.pointee.fieldsGeneration
+          all += 1
+          guard generation != 0 else { continue }
+          known += 1
+          #expect(byGeneration[generation, default: values] == values, "seed \(seed): generation \(generation)")
+          byGeneration[generation] = values
+        }
+        while let bytes = server.nextOutput() { sent += bytes }
+      }
+      mine.look(at: sent)
+      #expect(mine == theirs(frames), "seed \(seed)")
+      resets += mine.resets.count
+    }
+    // The test is worth something only while the requests are of all kinds.
+    #expect(known > all / 5 && known < all * 4 / 5 && resets > 200, "\(known) known of \(all), \(resets) reset")
+  }
+
   @Test func `requests are judged as nghttp2 judges them`() throws {
     let seed = UInt64.random(in: 1...UInt64(Int64.max))
     print("seed of the requests: \(seed)")
