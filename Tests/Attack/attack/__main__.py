@@ -92,8 +92,9 @@ class Memory:
         self.thread.join()
 
 
-def python(module, *arguments):
-    command = ["taskset", "-c", CLIENT_CPU, sys.executable, "-m", module] + [str(one) for one in arguments]
+def python(module, *arguments, nice=0):
+    command = ["nice", "-n", str(nice), "taskset", "-c", CLIENT_CPU, sys.executable, "-m", module]
+    command += [str(one) for one in arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -131,7 +132,8 @@ def beside_attack(world, attack, connections, server):
     baseline = None if short else result(honest(server.port, 3))
     before = statistics(server.port)
     with Memory(server) as memory:
-        attacker = python("attack.attacker", attack.name, server.port, connections, seconds)
+        # Attackers are other machines: what their process takes of this processor must not keep the client from its own.
+        attacker = python("attack.attacker", attack.name, server.port, connections, seconds, nice=10)
         # The attack is under way before the client begins.
         time.sleep(0.15 if short else 0.5)
         client = honest(server.port, 0.2 if short else seconds - 1)
