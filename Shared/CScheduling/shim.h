@@ -19,7 +19,18 @@ static inline int footfall_schedule(int nicer, uint64_t slice) {
   } attributes = {sizeof attributes, 0, 0, niceness < 19 ? niceness : 19, 0, slice, 0, 0};
   return (int)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
+
+// Processors that the process may run on; 0: not known.
+static inline int footfall_processors(void) {
+  unsigned long mask[128] = {0};
+  long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+  int count = 0;
+  for (long i = 0; i < bytes / (long)sizeof *mask; i++) count += __builtin_popcountl(mask[i]);
+  return count;
+}
 #else
+static inline int footfall_processors(void) { return 0; }
+
 static inline int footfall_schedule(int nicer, unsigned long long slice) {
   (void)nicer, (void)slice;
   return 0;

@@ -1,11 +1,5 @@
 internal import NIOPosix
 
-#if canImport(Glibc)
-  internal import Glibc
-#else
-  internal import Darwin
-#endif
-
 /// Runs the handlers of large messages, on threads of its own that give way to the event loops where processors are short: who
 /// waits for a small answer is not held up by those who parse megabytes.
 final class BackgroundExecutor: TaskExecutor {
@@ -15,7 +9,7 @@ final class BackgroundExecutor: TaskExecutor {
   private let pool: NIOThreadPool
 
   private init() {
-    pool = NIOThreadPool(numberOfThreads: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    pool = NIOThreadPool(numberOfThreads: ThreadTurns.processors)
     pool.start()
   }
 

@@ -1,5 +1,11 @@
 internal import CScheduling
 
+#if canImport(Glibc)
+  internal import Glibc
+#else
+  internal import Darwin
+#endif
+
 /// How the kernel shares a processor between threads that both want it.
 package enum ThreadTurns {
   /// ns. A thread that asks for short turns is let in as soon as it has something to do: kernels from 6.12 on take the shortest
@@ -10,6 +16,13 @@ package enum ThreadTurns {
   private static let writerNiceness: Int32 = 2
   /// A tenth of what an event loop gets.
   private static let backgroundNiceness: Int32 = 10
+
+  /// Processors that the process may run on. More threads than these that work without end hold each other up: one that has the lock of the
+  /// process's memory waits behind the others for its turn, and a loop that needs that lock waits for it.
+  package static var processors: Int {
+    let allowed = Int(footfall_processors())
+    return allowed > 0 ? allowed : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+  }
 
   /// The calling thread runs an event loop.
   static func beLoop() { _ = footfall_schedule(0, loopSlice) }

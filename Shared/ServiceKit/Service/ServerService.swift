@@ -38,7 +38,7 @@ struct ServerService: Service, CustomStringConvertible {
     let loops = settings[standard.eventLoops]
     var configuration = ServerConfiguration(
       host: settings[standard.host], port: settings[standard.port],
-      eventLoops: loops == 0 ? System.coreCount : loops, limits: try LimitSettings.limits(settings),
+      eventLoops: loops == 0 ? min(System.coreCount, ThreadTurns.processors) : loops, limits: try LimitSettings.limits(settings),
       tls: tls)
     configuration.sampling = CallSampling(share: settings[standard.accessLogSample])
     let server = RPCServer(
