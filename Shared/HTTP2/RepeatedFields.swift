@@ -126,7 +126,7 @@ struct RepeatedFields {
 
   @inline(never)
   private mutating func miss(_ stream: StreamPointer) {
-    if stream.pointee.matchedFields > 0 { give(stream) }
+    give(stream)
     if isLearning {
       isLearning = false
       generation += 1

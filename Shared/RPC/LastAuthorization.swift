@@ -46,8 +46,8 @@ struct LastAuthorization {
   }
 }
 
-/// What the fields of one request of a connection came to, where it was let through: of a request with the same fields it is known without a
-/// look at them.
+/// What the fields of one request of a connection came to, where it was let through: of a request with the same fields it is known
+/// without a look at them.
 struct LastHead {
   private(set) var method: Unmanaged<RoutedMethod>?
   private(set) var principal: Principal?

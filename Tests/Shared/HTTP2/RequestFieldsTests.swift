@@ -186,9 +186,15 @@ private struct RequestMaker {
     ]
     for _ in 0..<Int.random(in: 0...3, using: &random) { change(&fields) }
     var request = Request(fields: fields)
-    if chance(60) { request.body = (0..<Int.random(in: 1...3, using: &random)).map { _ in [0, 1, 2, 3, 5, 10].randomElement(using: &random) ?? 0 } }
+    if chance(60) {
+      request.body = (0..<Int.random(in: 1...3, using: &random)).map { _ in
+        [0, 1, 2, 3, 5, 10].randomElement(using: &random) ?? 0
+      }
+    }
     if chance(20) {
-      request.trailers = (0..<Int.random(in: 1...2, using: &random)).map { _ in field(chance(80) ? Self.regular : Self.pseudo) }
+      request.trailers = (0..<Int.random(in: 1...2, using: &random)).map { _ in
+        field(chance(80) ? Self.regular : Self.pseudo)
+      }
       request.ends = chance(80)
     }
     return request
