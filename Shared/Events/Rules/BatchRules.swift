@@ -5,12 +5,17 @@
 package struct BatchRules {
   private let reader: BatchReader
   private let message: UnsafeRawBufferPointer
+  /// What each event is asked for, found once.
+  private let fields: FieldsOfBatch
+  private let hasDevice: Bool
 
   /// - Parameters:
   ///   - reader: has read `message`.
   package init(_ reader: BatchReader, message: UnsafeRawBufferPointer) {
     self.reader = reader
     self.message = message
+    fields = reader.allFields
+    hasDevice = !reader.deviceID.isEmpty
   }
 
   /// What refuses the whole batch: the number of its events, its ids, its context.
@@ -114,7 +119,7 @@ extension BatchRules {
     if event.sequence == 0, event.eventID.isEmpty {
       return .required("event_id", because: "where the event has no sequence")
     }
-    if event.sequence > 0, reader.deviceID.isEmpty {
+    if event.sequence > 0, !hasDevice {
       return .required("device_id", because: "where events have a sequence")
     }
     return nil
@@ -125,7 +130,7 @@ extension BatchRules {
 
 extension BatchRules {
   private func pathOfField(_ event: BatchEvent, _ index: Int) -> String {
-    let fields = reader.fields(of: event)
+    let fields = self.fields.of(event)
     guard index < fields.count else { return "fields[\(index)]" }
     return "fields.\(fields[index].name.text(in: message))"
   }
@@ -136,7 +141,7 @@ extension BatchRules {
         field: "fields", reason: .tooMany, limit: "at most \(EventLimits.fieldsPerEventMax)",
         actual: "\(event.fieldCount)")
     }
-    let fields = reader.fields(of: event)
+    let fields = self.fields.of(event)
     for index in fields.indices {
       if let violation = violation(of: fields[index], at: index) { return violation }
       for earlier in 0..<index where fields[earlier].name.length == fields[index].name.length {
@@ -191,7 +196,7 @@ extension BatchRules {
 
 extension BatchRules {
   private func violationOfOwnContext(_ event: BatchEvent) -> RuleViolation? {
-    guard let own = reader.context(of: event).own else { return nil }
+    guard event.hasOwnContext, let own = reader.context(of: event).own else { return nil }
     if let violation = violation(of: own, prefix: "context") { return violation }
     let openID = own.text(.openID)
     guard !openID.isEmpty, !ASCII.equal(bytes(openID), bytes(reader.context.text(.openID))) else {

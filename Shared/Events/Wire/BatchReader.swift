@@ -74,9 +74,13 @@ package final class BatchReader {
 
   /// The first `EventLimits.fieldsPerEventMax` fields of an event, in the order of the message.
   package func fields(of event: BatchEvent) -> UnsafeBufferPointer<BatchField> {
-    let kept = min(Int(event.fieldCount), EventLimits.fieldsPerEventMax)
-    precondition(Int(event.firstField) + kept <= arena.fields.count, "an event of another message")
-    return UnsafeBufferPointer(start: arena.fields.base + Int(event.firstField), count: kept)
+    allFields.of(event)
+  }
+
+  /// The same for who asks of one event after another. Valid until the next `read`.
+  package var allFields: FieldsOfBatch {
+    FieldsOfBatch(
+      all: UnsafeBufferPointer(start: arena.fields.base, count: arena.fields.count))
   }
 
   // MARK: - Context
@@ -102,5 +106,18 @@ package final class BatchReader {
   package func experiments(of context: EventContext) -> UnsafeBufferPointer<BatchExperiment> {
     if let own = context.own, case let found = experiments(of: own), !found.isEmpty { return found }
     return experiments(of: context.batch)
+  }
+}
+
+/// The fields of all events of a message.
+package struct FieldsOfBatch {
+  let all: UnsafeBufferPointer<BatchField>
+
+  /// The first `EventLimits.fieldsPerEventMax` fields of an event, in the order of the message.
+  package func of(_ event: BatchEvent) -> UnsafeBufferPointer<BatchField> {
+    let first = Int(event.firstField)
+    let kept = min(Int(event.fieldCount), EventLimits.fieldsPerEventMax)
+    precondition(first + kept <= all.count, "an event of another message")
+    return UnsafeBufferPointer(rebasing: all[first..<first + kept])
   }
 }

@@ -209,11 +209,12 @@ final class Collector: Sendable {
     _ pass: inout BatchPass, _ reader: BatchReader, _ message: UnsafeRawBufferPointer,
     _ app: AppEntry
   ) -> Bool {
-    app.types.withLock { types in
+    let fields = reader.allFields
+    return app.types.withLock { types in
       var hasNewFields = false
       pass.check { event in
         guard event.fieldCount > 0 else { return .keep }
-        switch types.check(reader.fields(of: event), in: message) {
+        switch types.check(fields.of(event), in: message) {
         case .known: return .keep
         case .new:
           hasNewFields = true

@@ -94,16 +94,29 @@ package final class DeviceCache {
   package func insert(
     _ slot: Int32, _ sequence: UInt64, content: UInt64, _ figures: inout SequenceFigures
   ) {
-    window(slot).insert(sequence, content: content, &figures)
-    journal.note(entries[Int(slot)].key, sequence, content: content)
-    markDirty(slot)
+    var visit = begin(slot)
+    visit.insert(sequence, content: content, &figures)
+    end(visit)
   }
 
   /// A number came whose event is not kept: it is not missing.
   package func excuse(_ slot: Int32, _ sequence: UInt64, _ figures: inout SequenceFigures) {
-    guard window(slot).excuse(sequence, &figures) else { return }
-    journal.note(entries[Int(slot)].key, sequence, content: nil)
-    markDirty(slot)
+    var visit = begin(slot)
+    visit.excuse(sequence, &figures)
+    end(visit)
+  }
+
+  /// For many numbers of one device: looks its window up once. Nothing else is asked of the cache before `end`.
+  func begin(_ slot: Int32) -> DeviceVisit {
+    var taken = DeviceJournal()
+    swap(&taken, &journal)
+    return DeviceVisit(
+      slot: slot, key: entries[Int(slot)].key, window: window(slot), journal: taken)
+  }
+
+  func end(_ visit: DeviceVisit) {
+    journal = visit.journal
+    if visit.hasChanged { markDirty(visit.slot) }
   }
 
   private func markDirty(_ slot: Int32) {
@@ -303,5 +316,28 @@ package final class DeviceCache {
 
   private func memory(_ slot: Int32) -> UnsafeMutableRawPointer {
     chunks[Int(slot) / Self.chunkSlots] + Int(slot) % Self.chunkSlots * DeviceWindow.byteCount
+  }
+}
+
+/// One device while the events of a batch are looked at, with the journal of the transaction.
+struct DeviceVisit {
+  fileprivate let slot: Int32
+  fileprivate let key: DeviceKey
+  let window: DeviceWindow
+  fileprivate var journal: DeviceJournal
+  fileprivate var hasChanged = false
+
+  /// See `DeviceCache.insert`.
+  mutating func insert(_ sequence: UInt64, content: UInt64, _ figures: inout SequenceFigures) {
+    window.insert(sequence, content: content, &figures)
+    journal.note(key, sequence, content: content)
+    hasChanged = true
+  }
+
+  /// See `DeviceCache.excuse`.
+  mutating func excuse(_ sequence: UInt64, _ figures: inout SequenceFigures) {
+    guard window.excuse(sequence, &figures) else { return }
+    journal.note(key, sequence, content: nil)
+    hasChanged = true
   }
 }

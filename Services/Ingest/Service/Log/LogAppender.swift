@@ -155,29 +155,39 @@ final class LogAppender {
   /// Leaves the final fate of each event in `fates`, how often there is each in `tally`, and of those that are not in the
   /// log why in `problems`. Events to keep aside are kept at once: a later one of the batch may be the same.
   private func deduplicate(_ batch: PreparedBatch, _ connection: StoreConnection) throws {
+    // Each of these once for the batch: a class's members are guarded at every use.
+    var fates: [Fate] = []
+    swap(&fates, &self.fates)
     fates.removeAll(keepingCapacity: true)
-    tally.removeAll()
+    var sum = SequenceFigures()
     problems = []
-    sequences = SequenceFigures()
     sequencesByEvent.removeAll(keepingCapacity: true)
     try ids.advance(to: batch.clock.receivedMilliseconds, connection)
     var earlier = batch.problems[...]
-    let slot = try slot(of: batch, connection)
+    var visit = try slot(of: batch, connection).map(devices.begin)
+    defer { if let visit { devices.end(visit) } }
     // Asked here once more: behind the record that takes consent back no event of the user may follow.
     let isTaken = batch.app.door.takes(batch.user)
+    var mayHold = quarantine.mayHoldAny
     for (index, event) in batch.events.enumerated() {
       let before = event.fate == .accepted ? nil : earlier.popFirst()
       var event = event
       if !isTaken, !event.fate.isRejected { event.fate = .rejected(.noConsent) }
       var figures = SequenceFigures()
-      let fate = try fate(of: event, in: batch, slot, &figures, connection)
+      let fate = try fate(of: event, in: batch, &visit, mayHold: mayHold, &figures, connection)
       fates.append(fate)
-      tally.count(fate)
-      if fate.reason != nil { try note(fate, before, index, batch, connection) }
+      if fate.reason != nil {
+        try note(fate, before, index, batch, connection)
+        mayHold = quarantine.mayHoldAny
+      }
       if figures.isZero { continue }
-      sequences.add(figures)
+      sum.add(figures)
       if !batch.ownVersions.isEmpty { sequencesByEvent.append((index, figures)) }
     }
+    tally.removeAll()
+    tally.count(fates)
+    self.fates = fates
+    sequences = sum
   }
 
   private func slot(of batch: PreparedBatch, _ connection: StoreConnection) throws -> Int32? {
@@ -187,15 +197,15 @@ final class LogAppender {
 
   /// - Parameter figures: what the event's number says about others is added.
   private func fate(
-    of event: PreparedEvent, in batch: PreparedBatch, _ slot: Int32?,
+    of event: PreparedEvent, in batch: PreparedBatch, _ visit: inout DeviceVisit?, mayHold: Bool,
     _ figures: inout SequenceFigures, _ connection: StoreConnection
   ) throws -> Fate {
-    if event.fate.isDeduplicated, quarantine.mayHold(event, of: batch),
+    if mayHold, event.fate.isDeduplicated, quarantine.mayHold(event, of: batch),
       let fate = try fate(ofKept: event, in: batch, connection)
     {
       return fate
     }
-    if event.sequence > 0, let slot { return fate(ofNumbered: event, slot, &figures) }
+    if event.sequence > 0, visit != nil { return Self.fate(ofNumbered: event, &visit!, &figures) }
     if !event.fate.isDeduplicated { return event.fate }
     precondition(event.hasID, "the rules let no event through that has neither number nor id")
     let key = EventIDKey(event.id, app: batch.app.number)
@@ -225,20 +235,19 @@ final class LogAppender {
     return try quarantine.hasReplayed(event, of: batch, connection) ? .conflict : nil
   }
 
-  private func fate(
-    ofNumbered event: PreparedEvent, _ slot: Int32, _ figures: inout SequenceFigures
+  private static func fate(
+    ofNumbered event: PreparedEvent, _ visit: inout DeviceVisit, _ figures: inout SequenceFigures
   ) -> Fate {
-    let window = devices.window(slot)
     guard event.fate.isDeduplicated else {
-      devices.excuse(slot, event.sequence, &figures)
+      visit.excuse(event.sequence, &figures)
       return event.fate
     }
-    switch window.check(event.sequence, content: event.content) {
+    switch visit.window.check(event.sequence, content: event.content) {
     case .new where event.fate == .accepted:
-      devices.insert(slot, event.sequence, content: event.content, &figures)
+      visit.insert(event.sequence, content: event.content, &figures)
       return .accepted
     case .new:
-      devices.excuse(slot, event.sequence, &figures)
+      visit.excuse(event.sequence, &figures)
       return event.fate
     case .duplicate: return .duplicate
     case .conflict: return event.fate.isRejected ? event.fate : .conflict

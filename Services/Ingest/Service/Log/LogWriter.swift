@@ -171,29 +171,27 @@ final class LogWriter: Sendable {
   }
 
   private func enqueue(_ job: Job) throws(RPCError) {
-    let error = state.withLock { state -> RPCError? in
-      if let failure = state.failure { return IngestErrors.failed(failure) }
-      if state.isClosed { return IngestErrors.shuttingDown }
+    let result = state.withLock { state -> Result<Bool, RPCError> in
+      if let failure = state.failure { return .failure(IngestErrors.failed(failure)) }
+      if state.isClosed { return .failure(IngestErrors.shuttingDown) }
       // A change is tried: retention may be what makes room.
       if state.fullUntil != 0, job.byteCount > 0, MonotonicClock.now < state.fullUntil {
-        return IngestErrors.diskFull()
+        return .failure(IngestErrors.diskFull())
       }
       let (bytes, app) = (job.byteCount, job.app)
       guard Self.admits(bytes, of: app, state) else {
-        return IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes))
+        return .failure(IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes)))
       }
       state.jobs += 1
       state.bytes += bytes
       app?.queuedBytes.add(bytes, ordering: .relaxed)
       if state.bound.isCrowded(state.bytes) { crowded.store(true, ordering: .relaxed) }
       state.queue.append(job)
-      if state.isAsleep {
-        state.isAsleep = false
-        wake.signal()
-      }
-      return nil
+      defer { state.isAsleep = false }
+      return .success(state.isAsleep)
     }
-    if let error { throw error }
+    // Not under the lock: the thread wants that first of all.
+    if try result.get() { wake.signal() }
   }
 
   // MARK: The thread
@@ -221,15 +219,13 @@ final class LogWriter: Sendable {
 
   /// Writes what is queued, then ends the thread. Later batches are refused with UNAVAILABLE.
   func close() {
-    let mustWait = state.withLock { state in
-      guard !state.isClosed else { return false }
+    let (mustWake, mustWait) = state.withLock { state in
+      guard !state.isClosed else { return (false, false) }
       state.isClosed = true
-      if state.isAsleep {
-        state.isAsleep = false
-        wake.signal()
-      }
-      return state.hasStarted
+      defer { state.isAsleep = false }
+      return (state.isAsleep, state.hasStarted)
     }
+    if mustWake { wake.signal() }
     if mustWait { finished.wait() }
   }
 
@@ -359,13 +355,13 @@ final class LogWriter: Sendable {
   }
 
   private func release(_ group: ArraySlice<Job>, begun: Int64) {
+    var bytes = 0
+    for job in group {
+      let one = job.byteCount
+      bytes += one
+      job.app?.queuedBytes.subtract(one, ordering: .relaxed)
+    }
     state.withLock { state in
-      var bytes = 0
-      for job in group {
-        let one = job.byteCount
-        bytes += one
-        job.app?.queuedBytes.subtract(one, ordering: .relaxed)
-      }
       state.jobs -= group.count
       state.bytes -= bytes
       state.bound.committed(bytes: bytes, nanoseconds: MonotonicClock.now - begun)

@@ -125,6 +125,17 @@ struct FateTally: Sendable {
     counts[index] &+= events
   }
 
+  /// Most batches are all of one fate.
+  mutating func count(_ fates: [Fate]) {
+    var start = 0
+    while start < fates.count {
+      var end = start + 1
+      while end < fates.count, fates[end] == fates[start] { end += 1 }
+      count(fates[start], end - start)
+      start = end
+    }
+  }
+
   mutating func add(_ other: FateTally) {
     for (fate, events) in other.fates { count(fate, events) }
   }

@@ -84,11 +84,12 @@ final class QuarantineTable {
 
   // MARK: Looking up
 
-  /// Whether the event may be one that was kept aside before. No look at the disk.
-  @inline(__always)
+  /// Whether any event may be one that was kept aside before. No look at the disk.
+  var mayHoldAny: Bool { identities.count > 0 }
+
+  /// The same of one event.
   func mayHold(_ event: PreparedEvent, of batch: PreparedBatch) -> Bool {
-    identities.count > 0
-      && identities.mayHold(EventIdentity(event, in: batch).hash(app: batch.app.number))
+    mayHoldAny && identities.mayHold(EventIdentity(event, in: batch).hash(app: batch.app.number))
   }
 
   /// This very event.
