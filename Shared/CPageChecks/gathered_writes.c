@@ -6,12 +6,17 @@
 // The system's xWrite looks at the lowest 17 bits of a count only. So little also stays in the processor's cache.
 #define GATHERED_BYTES_MAX 0x1ffff
 
+static int give(gathered_writes *writes, sqlite3_file *file, const void *bytes, int count, sqlite3_int64 offset) {
+  writes->has_given = 1;
+  return file->pMethods->xWrite(file, bytes, count, offset);
+}
+
 int footfall_gathered_flush(gathered_writes *writes, sqlite3_file *file) {
   int count = writes->count;
   sqlite3_int64 start = writes->start;
   writes->start += count;
   writes->count = 0;
-  return count > 0 ? file->pMethods->xWrite(file, writes->bytes, count, start) : SQLITE_OK;
+  return count > 0 ? give(writes, file, writes->bytes, count, start) : SQLITE_OK;
 }
 
 int footfall_gather(
@@ -24,7 +29,7 @@ int footfall_gather(
   if (!writes->bytes) writes->bytes = malloc(GATHERED_BYTES_MAX);
   if (!writes->bytes || count > GATHERED_BYTES_MAX) {
     writes->start += count;
-    return file->pMethods->xWrite(file, bytes, count, offset);
+    return give(writes, file, bytes, count, offset);
   }
   memcpy(writes->bytes + writes->count, bytes, (size_t)count);
   writes->count += count;

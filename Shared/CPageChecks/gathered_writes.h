@@ -7,6 +7,8 @@ typedef struct {
   sqlite3_int64 start;
   // 0: nothing is held back, and the last write ended at `start`.
   int count;
+  // Whether the system was given writes since this was last set to 0.
+  int has_given;
 } gathered_writes;
 
 /// Whether a write at the offset goes on where the last one ended.

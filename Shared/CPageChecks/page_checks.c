@@ -16,6 +16,12 @@ typedef struct {
   sqlite3_file base;
   // 0: the file's pages carry no checksums, or nothing has been read yet.
   int page_bytes;
+  // Pages that a checkpoint copies.
+  gathered_writes writes;
+  // Whether a checkpoint runs that will copy all of the log: only then pages are held back.
+  int copies_all;
+  // Why pages that were held back could not be written, until SQLite is told.
+  int failure;
   // The same connection's. 0: none is open, or it is the system's own.
   struct log_file *log;
 } checked_file;
@@ -79,9 +85,17 @@ static int is_page(checked_file *file, int count, sqlite3_int64 offset) {
   return file->page_bytes > 0 && count == file->page_bytes && offset % count == 0;
 }
 
+// What could not be written is told once: SQLite then does not take the checkpoint for done.
+static int flush_pages(checked_file *file) {
+  int code = file->failure;
+  file->failure = SQLITE_OK;
+  if (code == SQLITE_OK) code = footfall_gathered_flush(&file->writes, under(&file->base));
+  return code;
+}
+
 static int read_checked(sqlite3_file *file, void *buffer, int count, sqlite3_int64 offset) {
   checked_file *checked = (checked_file *)file;
-  int code = under(file)->pMethods->xRead(under(file), buffer, count, offset);
+  int code = footfall_gathered_read(&checked->writes, under(file), buffer, count, offset);
   if (code != SQLITE_OK) return code;
   if (offset == 0 && count >= 100) learn(checked, buffer);
   if (!is_page(checked, count, offset)) return SQLITE_OK;
@@ -102,17 +116,44 @@ static int write_checked(sqlite3_file *file, const void *buffer, int count, sqli
     uint64_t computed = checksum(page, count, (uint64_t)(offset / count) + 1);
     memcpy(page + count - FOOTFALL_PAGE_CHECK_BYTES, &computed, 8);
   }
-  return under(file)->pMethods->xWrite(under(file), buffer, count, offset);
+  if (checked->copies_all) return footfall_gather(&checked->writes, under(file), buffer, count, offset);
+  int code = flush_pages(checked);
+  return code == SQLITE_OK ? under(file)->pMethods->xWrite(under(file), buffer, count, offset) : code;
 }
 
+static int close_database(sqlite3_file *file) {
+  free(((checked_file *)file)->writes.bytes);
+  return under(file)->pMethods->xClose(under(file));
+}
+
+static int truncate_database(sqlite3_file *file, sqlite3_int64 size) {
+  int code = flush_pages((checked_file *)file);
+  return code == SQLITE_OK ? under(file)->pMethods->xTruncate(under(file), size) : code;
+}
+
+static int sync_database(sqlite3_file *file, int flags) {
+  int code = flush_pages((checked_file *)file);
+  return code == SQLITE_OK ? under(file)->pMethods->xSync(under(file), flags) : code;
+}
+
+static int database_size(sqlite3_file *file, sqlite3_int64 *size) {
+  int code = flush_pages((checked_file *)file);
+  return code == SQLITE_OK ? under(file)->pMethods->xFileSize(under(file), size) : code;
+}
+
+// A checkpoint has copied what it copies, and no reader has been told: a reader that is looks for these pages in the file. SQLite does
+// not look at what is returned here, but cuts the file next.
+static int control_database(sqlite3_file *file, int operation, void *argument) {
+  checked_file *checked = (checked_file *)file;
+  if (operation == SQLITE_FCNTL_CKPT_DONE) checked->failure = flush_pages(checked);
+  return under(file)->pMethods->xFileControl(under(file), operation, argument);
+}
+
+static int control(sqlite3_file *f, int op, void *arg) { return under(f)->pMethods->xFileControl(under(f), op, arg); }
 static int close_file(sqlite3_file *f) { return under(f)->pMethods->xClose(under(f)); }
-static int truncate_file(sqlite3_file *f, sqlite3_int64 size) { return under(f)->pMethods->xTruncate(under(f), size); }
-static int sync_file(sqlite3_file *f, int flags) { return under(f)->pMethods->xSync(under(f), flags); }
-static int file_size(sqlite3_file *f, sqlite3_int64 *size) { return under(f)->pMethods->xFileSize(under(f), size); }
 static int lock_file(sqlite3_file *f, int lock) { return under(f)->pMethods->xLock(under(f), lock); }
 static int unlock_file(sqlite3_file *f, int lock) { return under(f)->pMethods->xUnlock(under(f), lock); }
 static int check_lock(sqlite3_file *f, int *out) { return under(f)->pMethods->xCheckReservedLock(under(f), out); }
-static int control(sqlite3_file *f, int op, void *arg) { return under(f)->pMethods->xFileControl(under(f), op, arg); }
 static int sector_size(sqlite3_file *f) { return under(f)->pMethods->xSectorSize(under(f)); }
 static int characteristics(sqlite3_file *f) { return under(f)->pMethods->xDeviceCharacteristics(under(f)); }
 static int shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **out) {
@@ -122,14 +163,29 @@ static void shm_barrier(sqlite3_file *f) { under(f)->pMethods->xShmBarrier(under
 static int shm_unmap(sqlite3_file *f, int delete) { return under(f)->pMethods->xShmUnmap(under(f), delete); }
 
 // Locks of the log's index (sqlite.org/walformat.html, 2.3).
-enum { lock_to_write, lock_to_checkpoint };
+enum { lock_to_write, lock_to_checkpoint, lock_to_recover, first_lock_to_read };
+
+// A checkpoint copies what no reader stands before: it asks each reader's lock for leave to move its mark to the log's end. Where it
+// gets all that it asks for, it copies all of the log, and cuts and syncs the file before readers are told; else nothing comes of a
+// failed write of the last pages any more, so that none may be held back.
+static void watch_checkpoint(checked_file *file, int offset, int flags, int code) {
+  if (!(flags & SQLITE_SHM_EXCLUSIVE)) return;
+  if (offset == lock_to_checkpoint) {
+    file->copies_all = flags & SQLITE_SHM_LOCK && code == SQLITE_OK;
+    file->writes.count = 0;
+  } else if (offset > first_lock_to_read && flags & SQLITE_SHM_LOCK && code != SQLITE_OK) {
+    file->copies_all = 0;
+  }
+}
 
 static int shm_lock(sqlite3_file *f, int offset, int n, int flags) {
+  checked_file *file = (checked_file *)f;
   int code = under(f)->pMethods->xShmLock(under(f), offset, n, flags);
+  watch_checkpoint(file, offset, flags, code);
   // Before and after a transaction all that is held back was rolled back: it must not be written where another connection soon
   // writes.
-  log_file *log = ((checked_file *)f)->log;
-  if (code == SQLITE_OK && flags & SQLITE_SHM_EXCLUSIVE && offset <= lock_to_checkpoint && log) log->writes.count = 0;
+  if (code == SQLITE_OK && flags & SQLITE_SHM_EXCLUSIVE && offset <= lock_to_checkpoint && file->log)
+    file->log->writes.count = 0;
   return code;
 }
 
@@ -158,13 +214,20 @@ static int read_log(sqlite3_file *file, void *buffer, int count, sqlite3_int64 o
 }
 
 static int truncate_log(sqlite3_file *file, sqlite3_int64 size) {
-  int code = flush((log_file *)file);
+  log_file *log = (log_file *)file;
+  int code = flush(log);
+  log->writes.has_given = 1;
   return code == SQLITE_OK ? under(file)->pMethods->xTruncate(under(file), size) : code;
 }
 
+// What was synced already is not synced again: before it copies the log, SQLite asks for what each commit has asked for.
 static int sync_log(sqlite3_file *file, int flags) {
-  int code = flush((log_file *)file);
-  return code == SQLITE_OK ? under(file)->pMethods->xSync(under(file), flags) : code;
+  log_file *log = (log_file *)file;
+  int code = flush(log);
+  if (code != SQLITE_OK || !log->writes.has_given) return code;
+  code = under(file)->pMethods->xSync(under(file), flags);
+  if (code == SQLITE_OK) log->writes.has_given = 0;
+  return code;
 }
 
 static int log_size(sqlite3_file *file, sqlite3_int64 *size) {
@@ -190,8 +253,8 @@ static const sqlite3_io_methods log_methods = {
 
 // Version 2: no memory maps, which would pass by the checks.
 static const sqlite3_io_methods methods = {
-    2,          close_file, read_checked,  write_checked,   truncate_file, sync_file, file_size, lock_file, unlock_file,
-    check_lock, control,    sector_size,   characteristics, shm_map,       shm_lock,  shm_barrier, shm_unmap,
+    2,          close_database, read_checked,  write_checked,   truncate_database, sync_database, database_size, lock_file,
+    unlock_file, check_lock, control_database, sector_size, characteristics, shm_map, shm_lock,  shm_barrier, shm_unmap,
     0,          0};
 
 static int open_under(const char *name, sqlite3_file *file, int flags, int *out, const sqlite3_io_methods *own) {
@@ -209,6 +272,8 @@ static int open_log(const char *name, sqlite3_file *file, int flags, int *out) {
   int code = open_under(name, file, flags, out, &log_methods);
   if (!file->pMethods) return code;
   log_file *log = (log_file *)file;
+  // What a process left that was killed may be on no disk.
+  log->writes.has_given = 1;
   log->database = (checked_file *)database;
   log->database->log = log;
   return code;
