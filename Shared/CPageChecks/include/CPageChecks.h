@@ -3,7 +3,8 @@
 // `FOOTFALL_PAGE_CHECK_BYTES` reserved bytes carries a checksum in these, written with the page and compared when the page is read.
 // A page that does not match is refused with SQLITE_IOERR_DATA. Files without the reserved bytes are read and written as ever.
 //
-// Writes of a transaction to the write-ahead log that follow one another are given to the system as one.
+// Writes that follow one another are given to the system as one: those of a transaction to the write-ahead log, and those of a checkpoint
+// that copies all of that log to the file. The log is not synced again where nothing was written to it since.
 
 /// Reserved at the end of each page.
 #define FOOTFALL_PAGE_CHECK_BYTES 8

@@ -9,7 +9,7 @@ import grpc
 
 from footfall_tests.suite import Messages, Suite
 
-from . import clock, disk_full, faults, flips, ingest_kill, query_kill
+from . import clock, disk_full, faults, flips, ingest_kill, power, query_kill
 from .count import differences
 from .journal import Journal
 from .killer import Broken, Killer
@@ -94,7 +94,10 @@ def storm(messages, cycles, seed, keep):
     return good
 
 
-ALONE = {"ingest-kill": ingest_kill, "query-kill": query_kill, "disk-full": disk_full, "faults": faults, "clock": clock, "flips": flips}
+ALONE = {
+    "ingest-kill": ingest_kill, "query-kill": query_kill, "disk-full": disk_full, "faults": faults, "power": power,
+    "clock": clock, "flips": flips,
+}
 
 
 def main():

@@ -16,10 +16,10 @@ from .producer import Producer, StreamProducer
 APP = "storm"
 
 
-def build_preload(folder):
-    """The library that makes calls fail, compiled for this run."""
-    target = pathlib.Path(folder) / "faults.so"
-    source = ROOT / "Tests" / "Storm" / "preload" / "faults.c"
+def build_preload(folder, name="faults"):
+    """The library that makes calls fail, or cuts the power, compiled for this run."""
+    target = pathlib.Path(folder) / f"{name}.so"
+    source = ROOT / "Tests" / "Storm" / "preload" / f"{name}.c"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", str(target), str(source), "-ldl"], check=True)
     return target
 
