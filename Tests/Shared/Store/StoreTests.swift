@@ -32,6 +32,10 @@ private func count(_ store: Store) throws -> Int {
   try store.read { try $0.first("SELECT count(*) FROM item") { $0.int(0) } ?? -1 }
 }
 
+private final class End: Sendable {
+  let hasCome = Atomic<Bool>(false)
+}
+
 @Suite struct StoreTests {
   let folder: TemporaryFolder
 
@@ -331,10 +335,11 @@ private func count(_ store: Store) throws -> Int {
 
   // MARK: Damage
 
-  private func openChecked(_ path: String) throws -> Store {
+  private func openChecked(_ path: String, checkpointBytes: Int = 4 << 20) throws -> Store {
     try Store(
       path: path,
-      options: StoreOptions(durability: .full, pageBytes: 8_192, checksPages: true, sealsCommits: true),
+      options: StoreOptions(
+        durability: .full, pageBytes: 8_192, checkpointBytes: checkpointBytes, checksPages: true, sealsCommits: true),
       migrations: migrations)
   }
 
@@ -380,6 +385,49 @@ private func count(_ store: Store) throws -> Int {
     store.close()
     let again = try openChecked(path)
     #expect(try count(again) == 200)
+    again.close()
+  }
+
+  /// Of a checkpoint's pages, those that follow one another are written as one: no reader may look for one that is not there yet.
+  @Test func `readers see commits as a whole while checkpoints copy some or all of the log`() async throws {
+    let store = try openChecked(folder.file("read.sqlite"), checkpointBytes: 128 << 10)
+    for id in 1...200 { try insert(store, id, bytes: 1_000) }
+    try store.write { try $0.execute("UPDATE item SET weight = 0") }
+    let end = End()
+    let reads = try await withThrowingTaskGroup(of: Int.self) { group in
+      for reader in 0..<3 {
+        group.addTask {
+          var reads = 0
+          while !end.hasCome.load(ordering: .relaxed) {
+            let states = try await store.readDetached { connection in
+              // Some keep the checkpoints from the newest of the log.
+              let first = try connection.query("SELECT DISTINCT weight FROM item WHERE id <= 100") { $0.double(0) }
+              if reader > 0 { usleep(UInt32(reader) * 700) }
+              let rest = try connection.query("SELECT weight, body FROM item") {
+                (weight: $0.double(0), isWhole: $0.bytes(1).allSatisfy { $0 == 7 })
+              }
+              #expect(rest.count >= 200 && rest.allSatisfy(\.isWhole))
+              return Set(first).union(rest.map(\.weight))
+            }
+            #expect(states.count == 1)
+            reads += 1
+          }
+          return reads
+        }
+      }
+      for number in 1...600 {
+        try await store.writeDetached { connection in
+          try connection.execute("UPDATE item SET weight = ?", [.double(Double(number))])
+          try connection.execute("INSERT INTO item(weight, body) VALUES (?, zeroblob(0))", [.double(Double(number))])
+        }
+      }
+      end.hasCome.store(true, ordering: .relaxed)
+      return try await group.reduce(0, +)
+    }
+    #expect(reads > 50)
+    store.close()
+    let again = try openChecked(folder.file("read.sqlite"))
+    #expect(try count(again) == 800)
     again.close()
   }
 
