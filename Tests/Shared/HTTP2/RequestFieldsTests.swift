@@ -96,57 +96,61 @@ private func ours(_ request: Request) throws -> Outcome {
   return outcome
 }
 
-/// What nghttp2 reports.
-private final class Seen {
-  var values: [[UInt8]] = []
-  var outcome = Outcome()
+/// What a server reports that is nghttp2 alone, with its own checks of requests.
+private final class Reference {
+  /// Of the fields of each request, by stream.
+  private(set) var values: [Int32: [[UInt8]]] = [:]
+  private(set) var ended: Set<Int32> = []
+  private(set) var sent: [UInt8] = []
+  private var open: [Int32: [[UInt8]]] = [:]
 
-  static func of(_ user: UnsafeMutableRawPointer?) -> Seen {
-    Unmanaged<Seen>.fromOpaque(user.unsafelyUnwrapped).takeUnretainedValue()
+  private static func of(_ user: UnsafeMutableRawPointer?) -> Reference {
+    Unmanaged<Reference>.fromOpaque(user.unsafelyUnwrapped).takeUnretainedValue()
+  }
+
+  /// Takes in the pieces of one connection, its preface excepted.
+  init(_ pieces: [[UInt8]]) {
+    var callbacks: OpaquePointer?
+    nghttp2_session_callbacks_new(&callbacks)
+    defer { nghttp2_session_callbacks_del(callbacks) }
+    nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, _, _, value, count, _, user in
+      guard let headers = frame?.pointee.headers, headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
+      let bytes = Array(UnsafeBufferPointer(start: value, count: count))
+      Reference.of(user).open[headers.hd.stream_id, default: []].append(bytes)
+      return 0
+    }
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
+      guard let header = frame?.pointee.hd, header.type <= 1 else { return 0 }
+      let all = Reference.of(user)
+      if header.type == 1 { all.values[header.stream_id] = all.open[header.stream_id] }
+      if header.flags & 1 != 0 { all.ended.insert(header.stream_id) }
+      return 0
+    }
+    var options: OpaquePointer?
+    nghttp2_option_new(&options)
+    defer { nghttp2_option_del(options) }
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
+    var session: OpaquePointer?
+    nghttp2_session_server_new2(&session, callbacks, Unmanaged.passUnretained(self).toOpaque(), options)
+    defer { nghttp2_session_del(session) }
+    nghttp2_submit_settings(session, 0, nil, 0)
+    for piece in [hello] + pieces {
+      let count = nghttp2_session_mem_recv(session, piece, piece.count)
+      precondition(count == piece.count, "nghttp2 gave up with \(count)")
+      var data: UnsafePointer<UInt8>?
+      while case let count = nghttp2_session_mem_send(session, &data), count > 0 {
+        sent += UnsafeBufferPointer(start: data, count: count)
+      }
+    }
   }
 }
 
 /// What nghttp2's own checks make of it.
 private func theirs(_ request: Request) -> Outcome {
-  var callbacks: OpaquePointer?
-  nghttp2_session_callbacks_new(&callbacks)
-  defer { nghttp2_session_callbacks_del(callbacks) }
-  nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, _, _, value, count, _, user in
-    let all = Seen.of(user)
-    if frame?.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
-      all.values.append(Array(UnsafeBufferPointer(start: value, count: count)))
-    }
-    return 0
-  }
-  nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
-    let all = Seen.of(user)
-    guard let header = frame?.pointee.hd, header.stream_id == 1 else { return 0 }
-    if header.type == 1, all.outcome.values == nil { all.outcome.values = all.values }
-    if header.type <= 1, header.flags & 1 != 0 { all.outcome.ended = true }
-    return 0
-  }
-  var options: OpaquePointer?
-  nghttp2_option_new(&options)
-  defer { nghttp2_option_del(options) }
-  nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
-  let all = Seen()
-  var session: OpaquePointer?
-  nghttp2_session_server_new2(&session, callbacks, Unmanaged.passUnretained(all).toOpaque(), options)
-  defer { nghttp2_session_del(session) }
-  nghttp2_submit_settings(session, 0, nil, 0)
-  for piece in [hello, request.bytes] {
-    let count = nghttp2_session_mem_recv(session, piece, piece.count)
-    precondition(count == piece.count, "nghttp2 gave up with \(count)")
-  }
-  var sent: [UInt8] = []
-  var data: UnsafePointer<UInt8>?
-  while true {
-    let count = nghttp2_session_mem_send(session, &data)
-    guard count > 0 else { break }
-    sent += UnsafeBufferPointer(start: data, count: count)
-  }
-  all.outcome.look(at: sent)
-  return withExtendedLifetime(all) { all.outcome }
+  let reference = Reference([request.bytes])
+  var outcome = Outcome(values: reference.values[1], ended: reference.ended.contains(1))
+  outcome.look(at: reference.sent)
+  return outcome
 }
 
 /// Requests that are well-formed or, mostly, all but.
@@ -302,51 +306,12 @@ private struct Session: Equatable {
   }
 }
 
-private final class Requests {
-  var session = Session()
-  var open: [Int32: [[UInt8]]] = [:]
-
-  static func of(_ user: UnsafeMutableRawPointer?) -> Requests {
-    Unmanaged<Requests>.fromOpaque(user.unsafelyUnwrapped).takeUnretainedValue()
-  }
-}
-
 /// What nghttp2's own checks make of the requests of one connection.
 private func theirs(_ frames: [[UInt8]]) -> Session {
-  var callbacks: OpaquePointer?
-  nghttp2_session_callbacks_new(&callbacks)
-  defer { nghttp2_session_callbacks_del(callbacks) }
-  nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, _, _, value, count, _, user in
-    let stream = frame.unsafelyUnwrapped.pointee.hd.stream_id
-    Requests.of(user).open[stream, default: []].append(Array(UnsafeBufferPointer(start: value, count: count)))
-    return 0
-  }
-  nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
-    guard let header = frame?.pointee.hd, header.type == 1 else { return 0 }
-    let requests = Requests.of(user)
-    requests.session.values[header.stream_id] = requests.open[header.stream_id]
-    return 0
-  }
-  var options: OpaquePointer?
-  nghttp2_option_new(&options)
-  defer { nghttp2_option_del(options) }
-  nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
-  let requests = Requests()
-  var session: OpaquePointer?
-  nghttp2_session_server_new2(&session, callbacks, Unmanaged.passUnretained(requests).toOpaque(), options)
-  defer { nghttp2_session_del(session) }
-  nghttp2_submit_settings(session, 0, nil, 0)
-  var sent: [UInt8] = []
-  for piece in [hello] + frames {
-    let count = nghttp2_session_mem_recv(session, piece, piece.count)
-    precondition(count == piece.count, "nghttp2 gave up with \(count)")
-    var data: UnsafePointer<UInt8>?
-    while case let count = nghttp2_session_mem_send(session, &data), count > 0 {
-      sent += UnsafeBufferPointer(start: data, count: count)
-    }
-  }
-  requests.session.look(at: sent)
-  return withExtendedLifetime(requests) { requests.session }
+  let reference = Reference(frames)
+  var session = Session(values: reference.values)
+  session.look(at: reference.sent)
+  return session
 }
 
 @Suite struct RequestFieldsTests {
