@@ -33,6 +33,8 @@ typedef struct log_file {
   checked_file *database;
   // Whether the last frame's header says that a transaction ends with it.
   int commits;
+  // How the last sync was asked for: SQLITE_SYNC_NORMAL or, the greater, SQLITE_SYNC_FULL.
+  int synced_kind;
 } log_file;
 
 static sqlite3_vfs *system_vfs;
@@ -166,8 +168,8 @@ static int shm_unmap(sqlite3_file *f, int delete) { return under(f)->pMethods->x
 enum { lock_to_write, lock_to_checkpoint, lock_to_recover, first_lock_to_read };
 
 // A checkpoint copies what no reader stands before: it asks each reader's lock for leave to move its mark to the log's end. Where it
-// gets all that it asks for, it copies all of the log, and cuts and syncs the file before readers are told; else nothing comes of a
-// failed write of the last pages any more, so that none may be held back.
+// gets all that it asks for and nobody else commits meanwhile (StoreLock), it copies all of the log, and cuts and syncs the file before
+// readers are told; else nothing comes of a failed write of the last pages any more, so that none may be held back.
 static void watch_checkpoint(checked_file *file, int offset, int flags, int code) {
   if (!(flags & SQLITE_SHM_EXCLUSIVE)) return;
   if (offset == lock_to_checkpoint) {
@@ -220,14 +222,17 @@ static int truncate_log(sqlite3_file *file, sqlite3_int64 size) {
   return code == SQLITE_OK ? under(file)->pMethods->xTruncate(under(file), size) : code;
 }
 
-// What was synced already is not synced again: before it copies the log, SQLite asks for what each commit has asked for.
+// What was synced already is not synced again: before it copies the log, SQLite asks for what each commit has asked for. Nobody else
+// writes to the log (StoreLock).
 static int sync_log(sqlite3_file *file, int flags) {
   log_file *log = (log_file *)file;
-  int code = flush(log);
-  if (code != SQLITE_OK || !log->writes.has_given) return code;
+  int code = flush(log), kind = flags & 0x0f;
+  if (code != SQLITE_OK || (!log->writes.has_given && kind <= log->synced_kind)) return code;
   code = under(file)->pMethods->xSync(under(file), flags);
-  if (code == SQLITE_OK) log->writes.has_given = 0;
-  return code;
+  if (code != SQLITE_OK) return code;
+  log->writes.has_given = 0;
+  log->synced_kind = kind;
+  return SQLITE_OK;
 }
 
 static int log_size(sqlite3_file *file, sqlite3_int64 *size) {
