@@ -42,7 +42,7 @@ package final class ClientCall: ClientStream, @unchecked Sendable {
     let limits = connection.limits
     pipe = MessagePipe(
       driver: connection.driver, owner: connection, stream: nil,
-      unsentBytesMax: limits.unsentBytesMax, inboundBytesMax: limits.messageBytesMax,
+      unsentBytesMax: limits.unsentBytesMax, inbound: limits.unpackLimit,
       coding: OutboundCoding(
         encoding: request.compression, fromBytes: request.compression == .identity ? Int.max : 0,
         messageBytesMax: limits.requestBytesMax))

@@ -6,6 +6,8 @@ package struct ClientLimits: Sendable {
   package var http2 = HTTP2Limits()
   /// Bytes of one response message, on the wire and unpacked.
   package var messageBytesMax = 4 * 1024 * 1024
+  /// A packed message that unpacks to more than a megabyte may be at most so many times its packed size. DEFLATE makes 1,032 of one.
+  package var unpackedRatioMax = 200
   /// Bytes of one request message, before it is packed.
   package var requestBytesMax = 64 * 1024 * 1024
   /// Bytes that a call may have unsent before `send` waits.
@@ -22,6 +24,8 @@ package struct ClientLimits: Sendable {
     http2.streamWindowBytes = 4 * 1024 * 1024
     http2.connectionWindowBytes = 16 * 1024 * 1024
   }
+
+  var unpackLimit: UnpackLimit { UnpackLimit(bytes: messageBytesMax, ratio: unpackedRatioMax) }
 }
 
 /// When a client asks whether its server is still there (grpc/doc/keepalive.md, proposal A8).

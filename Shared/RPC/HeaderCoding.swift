@@ -143,10 +143,13 @@ package enum HeaderCoding {
     // No byte takes less than one: what lies further behind is not looked at.
     let bytes = text.utf8.prefix(bytesMax)
     if bytes.allSatisfy(isPlain) { return Array(bytes) }
-    let encoded = percentEncode(bytes)
-    guard encoded.count > bytesMax else { return encoded }
-    var end = bytesMax
-    for back in 1...2 where end >= back && encoded[bytesMax - back] == 0x25 { end = bytesMax - back }
-    return Array(encoded[..<end])
+    var encoded: [UInt8] = []
+    // Of a character that has no room nothing is written: a message that is not UTF-8 is garbled as a whole by some clients.
+    for character in text.unicodeScalars {
+      let piece = percentEncode(UTF8.encode(character).unsafelyUnwrapped)
+      guard encoded.count + piece.count <= bytesMax else { break }
+      encoded += piece
+    }
+    return encoded
   }
 }

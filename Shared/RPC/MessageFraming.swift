@@ -1,10 +1,9 @@
 /// gRPC's length-prefixed messages: [compressed u8][length u32, big-endian][message].
 enum MessageFraming {
   static let prefixBytes = 5
-  /// A compressed message may unpack to this many bytes whatever its own size; beyond it at most `unpackedRatioMax` times
-  /// its size: a few kilobytes shall not cost megabytes of work.
+  /// A packed message may unpack to this many bytes whatever its own size; beyond it at most `UnpackLimit.ratio` times its size: a
+  /// few kilobytes shall not cost megabytes of work.
   static let unpackedFreeBytes = 1024 * 1024
-  static let unpackedRatioMax = 100
 
   enum Front {
     /// Not even a prefix, or not the whole message yet.
@@ -58,11 +57,10 @@ enum MessageFraming {
 
   /// The message within a packed one.
   ///
-  /// - Parameter limit: bytes of a message, the same as for `front`.
-  /// - Throws: RESOURCE_EXHAUSTED over the limit or over `unpackedRatioMax`; INTERNAL where it is damaged.
-  static func unpack(_ packed: UnsafeRawBufferPointer, limit: Int) throws(RPCError) -> [UInt8] {
+  /// - Throws: RESOURCE_EXHAUSTED over the limit; INTERNAL where it is damaged.
+  static func unpack(_ packed: UnsafeRawBufferPointer, limit: UnpackLimit) throws(RPCError) -> [UInt8] {
     try Gzip.unpack(
-      packed, limit: limit, freeBytes: unpackedFreeBytes, ratioMax: unpackedRatioMax)
+      packed, limit: limit.bytes, freeBytes: unpackedFreeBytes, ratioMax: limit.ratio)
   }
 
   /// Adds a message with its prefix to a buffer.
@@ -72,6 +70,16 @@ enum MessageFraming {
     withUnsafeBytes(of: count.bigEndian) { buffer.append(contentsOf: $0) }
     buffer.append(contentsOf: message)
   }
+}
+
+/// What a packed message may unpack to.
+struct UnpackLimit {
+  var bytes: Int
+  /// Times its packed size.
+  var ratio: Int
+
+  /// The same for work on the spot.
+  func atMost(_ few: Int) -> UnpackLimit { UnpackLimit(bytes: min(bytes, few), ratio: ratio) }
 }
 
 /// A message ready to be framed.

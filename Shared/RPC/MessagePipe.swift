@@ -48,7 +48,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   private let driver: any ConnectionDriver
   private let owner: any PipeOwner
   private let unsentBytesMax: Int
-  private let inboundBytesMax: Int
+  private let inboundLimit: UnpackLimit
   let outboundCoding: OutboundCoding
   private let lastPacked = Atomic<Bool>(false)
   /// The stream, from its beginning until it is closed.
@@ -65,14 +65,14 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
   nonisolated(unsafe) private var opened = 0
 
   /// - Parameters:
-  ///   - inboundBytesMax: bytes that one received message may have unpacked.
+  ///   - inbound: what one received message may unpack to.
   ///   - coding: how messages are sent. Where it never packs unasked, the first message tells whether the encoding is used.
   init(
     driver: any ConnectionDriver, owner: any PipeOwner, stream: StreamPointer?,
-    unsentBytesMax: Int, inboundBytesMax: Int = 4 * 1024 * 1024,
+    unsentBytesMax: Int, inbound: UnpackLimit,
     coding: OutboundCoding = OutboundCoding()
   ) {
-    self.inboundBytesMax = inboundBytesMax
+    inboundLimit = inbound
     outboundCoding = coding
     self.driver = driver
     self.owner = owner
@@ -110,13 +110,13 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   /// On the spot what is small once unpacked; the rest where it holds no loop up.
   private func unpacked(_ message: Inbound) async throws -> [UInt8] {
-    let small = min(inboundBytesMax, Self.unpackedHereBytesMax)
+    let small = inboundLimit.atMost(Self.unpackedHereBytesMax)
     do throws(RPCError) {
       return try Self.unpack(message, limit: small)
     } catch {
-      guard error.code == .resourceExhausted, small < inboundBytesMax else { throw error }
+      guard error.code == .resourceExhausted, small.bytes < inboundLimit.bytes else { throw error }
     }
-    let limit = inboundBytesMax
+    let limit = inboundLimit
     let task = Task.detached(executorPreference: driver.backgroundExecutor) {
       try Task.checkCancellation()
       return try Self.unpack(message, limit: limit)
@@ -130,7 +130,7 @@ final class MessagePipe: MessageSource, MessageSink, Sendable {
 
   private static let unpackedHereBytesMax = 64 * 1024
 
-  private static func unpack(_ message: Inbound, limit: Int) throws(RPCError) -> [UInt8] {
+  private static func unpack(_ message: Inbound, limit: UnpackLimit) throws(RPCError) -> [UInt8] {
     let result = message.bytes.withUnsafeBytes { packed in
       Result { () throws(RPCError) in try MessageFraming.unpack(packed, limit: limit) }
     }

@@ -124,10 +124,18 @@ struct RequestHead {
       else { return metadata.add(label, bytes: Array(value)) }
       // Several values of one name may have been joined by commas on the way.
       for part in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
-        let bytes = UnsafeRawBufferPointer(rebasing: part)
+        let bytes = withoutSpaces(UnsafeRawBufferPointer(rebasing: part))
         metadata.add(label, bytes: HeaderCoding.base64Decode(bytes) ?? Array(bytes))
       }
     }
     return metadata
+  }
+
+  /// Without the spaces and tabs around a member of a list (RFC 9110, 5.6.1).
+  private static func withoutSpaces(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    let isSpace = { (byte: UInt8) in byte == 0x20 || byte == 0x09 }
+    let rest = bytes.drop(while: isSpace)
+    guard let last = rest.lastIndex(where: { !isSpace($0) }) else { return UnsafeRawBufferPointer(rebasing: rest) }
+    return UnsafeRawBufferPointer(rebasing: rest[...last])
   }
 }

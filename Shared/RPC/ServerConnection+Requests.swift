@@ -245,7 +245,7 @@ extension ServerConnection {
   private func dispatchPacked(_ stream: StreamPointer, _ packed: UnsafeRawBufferPointer) {
     stream.pointee.userFlags |= CallFlags.packedRequest
     do throws(RPCError) {
-      let limit = min(core.limits.messageBytesMax, core.limits.loopMessageBytesMax)
+      let limit = core.limits.unpackLimit.atMost(core.limits.loopMessageBytesMax)
       let message = try MessageFraming.unpack(packed, limit: limit)
       message.withUnsafeBytes { dispatch(stream, $0) }
     } catch {
@@ -264,7 +264,7 @@ extension ServerConnection {
     let call = keepCall(stream)
     track(stream)
     let (taken, streamID) = (stream.takeBody(), stream.pointee.id)
-    let limit = core.limits.messageBytesMax
+    let limit = core.limits.unpackLimit
     call.task.keep(
       Task.detached(executorPreference: driver.backgroundExecutor) {
         if Task.isCancelled { return taken.drop() }

@@ -101,7 +101,7 @@ extension ServerConnection {
     let call = keepCall(stream)
     let pipe = MessagePipe(
       driver: driver, owner: self, stream: stream,
-      unsentBytesMax: core.limits.unsentBytesMax, inboundBytesMax: core.limits.messageBytesMax,
+      unsentBytesMax: core.limits.unsentBytesMax, inbound: core.limits.unpackLimit,
       coding: coding(of: stream, call: call))
     call.pipe = pipe
     track(stream)

@@ -198,6 +198,7 @@ extension ServerConnection {
   private func checkStreams(_ now: Int64) {
     http2.forEachLiveStream { stream in
       if stream.unsentBytes > 0 {
+        if stream.pointee.userDeadline != 0, stream.pointee.userDeadline <= now { return giveUp(stream) }
         checkReader(of: stream, now)
       } else {
         stream.pointee.userStalledSince = 0
@@ -230,6 +231,13 @@ extension ServerConnection {
           .deadlineExceeded,
           "a message must go on within \(core.limits.messageIdleMilliseconds) ms, this one did not"))
     }
+  }
+
+  /// The deadline has passed while what the call has sent waits for the client: a status would wait behind it.
+  private func giveUp(_ stream: StreamPointer) {
+    cut(stream, RPCError(.deadlineExceeded, "the call's deadline has passed before its messages were taken"))
+    http2.reset(stream, HTTP2ErrorCode.cancel)
+    driver.flush()
   }
 
   /// A client that has asked for messages and does not take them.

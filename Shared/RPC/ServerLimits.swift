@@ -36,6 +36,8 @@ package struct ServerLimits: Sendable {
 
   /// Bytes of one request message, unpacked.
   package var messageBytesMax = 4 * 1024 * 1024
+  /// A packed message that unpacks to more than a megabyte may be at most so many times its packed size. DEFLATE makes 1,032 of one.
+  package var unpackedRatioMax = 200
   /// Bytes of one response message, before it is packed.
   package var responseBytesMax = 64 * 1024 * 1024
   /// Responses of at least this many bytes are compressed where the client takes gzip. `Int.max`: only those whose handlers ask
@@ -81,6 +83,8 @@ package struct ServerLimits: Sendable {
   package var lastStreamID: Int32 = 1 << 30
 
   package init() {}
+
+  var unpackLimit: UnpackLimit { UnpackLimit(bytes: messageBytesMax, ratio: unpackedRatioMax) }
 
   /// Relations between bounds that other code relies on.
   func check() {

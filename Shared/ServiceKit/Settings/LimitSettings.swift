@@ -43,6 +43,8 @@ package enum LimitSettings {
   private static let messages: [Row] = [
     row("message-bytes-max", "bytes", 1_024...(64 << 20), \.messageBytesMax,
       "One request message, unpacked; a larger one is answered RESOURCE_EXHAUSTED by its length, unread."),
+    row("unpacked-ratio-max", "times", 1...1_032, \.unpackedRatioMax,
+      "A packed request message that unpacks to more than 1 MiB: at most so many times its packed size. 1032: as large as gzip can."),
     row("response-bytes-max", "bytes", 1_024...(1 << 30), \.responseBytesMax,
       "One response message, before it is packed; a larger one becomes RESOURCE_EXHAUSTED."),
     row("compress-responses-from-bytes", "bytes", 0...(1 << 30), \.compressResponsesFromBytes,

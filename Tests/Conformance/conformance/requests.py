@@ -373,7 +373,7 @@ def bin_padding(port):
 def bin_joined(port):
     with Client(port) as client:
         equal(
-            metadata_of(client, ("x-a-bin", "qw,qg==,AQID")),
+            metadata_of(client, ("x-a-bin", "qw,qg==, AQID")),
             [("x-a-bin", b"\xab"), ("x-a-bin", b"\xaa"), ("x-a-bin", b"\x01\x02\x03")], "metadata")
 
 

@@ -34,6 +34,19 @@ import Testing
     #expect(encoded.withUnsafeBytes(HeaderCoding.percentDecode) == text)
   }
 
+  @Test func `a status message is cut between characters`() {
+    let text = "aé茶😈%\n" + String(repeating: "plain ", count: 4) + "é茶"
+    for room in 0..<120 {
+      let encoded = HeaderCoding.percentEncode(text, bytesMax: room)
+      #expect(encoded.count <= room)
+      let decoded = encoded.withUnsafeBytes(HeaderCoding.percentDecode)
+      #expect(text.hasPrefix(decoded), "\(room) bytes: \(decoded)")
+      let next = text.unicodeScalars.dropFirst(decoded.unicodeScalars.count).first
+      let more = next.map { HeaderCoding.percentEncode(String($0)).count } ?? .max
+      #expect(more > room - encoded.count, "\(room) bytes: there is room for more than \(decoded)")
+    }
+  }
+
   @Test(arguments: [("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("a%41b", "aAb"), ("%e2%98%BA", "☺")])
   func `decoding a broken percent sequence never fails`(_ text: String, _ expected: String) {
     #expect(Self.bytes(text, HeaderCoding.percentDecode) == expected)

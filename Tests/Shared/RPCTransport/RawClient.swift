@@ -21,6 +21,9 @@ final class RawClient {
   private(set) var goAway: UInt32?
   private var answers: [StreamPointer: Answer] = [:]
 
+  /// Whether the window of a stream opens again by what has come on it.
+  var takesMessages = true
+
   init(port: Int) throws {
     http2 = try HTTP2Connection(role: .client, memory: SessionMemory())
     descriptor = try Self.connect(port)
@@ -137,6 +140,7 @@ final class RawClient {
       case .data:
         if let stream = event.stream {
           stream.dataHandled()
+          guard takesMessages else { break }
           answers[stream]?.body += Array(stream.unread)
           stream.skip(stream.unread.count)
           http2.consumeAll(stream)

@@ -86,6 +86,28 @@ private func withRawClient(
     }
   }
 
+  @Test func `how far a message may unpack is a limit`() async throws {
+    // Like 1,000 reports of one error: 3 MB, some 150 times what they are packed.
+    let report = (0..<3_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) }
+    var reports: [UInt8] = []
+    for number in 0..<1_000 {
+      withUnsafeBytes(of: number &* 0x9E37_79B9) { reports += $0 }
+      reports += report
+    }
+    let packed = pack(reports)
+    try #require((50..<200).contains(reports.count / packed.count), "\(reports.count / packed.count) times")
+    for (ratio, code) in [(200, StatusCode.ok), (20, .resourceExhausted)] {
+      var limits = ServerLimits()
+      limits.unpackedRatioMax = ratio
+      try await withRawClient(limits) { client, _ in
+        for path in [echo, "/probe.Probe/Stream"] {
+          let answer = try client.call(path, gzip, body: RawClient.framed(packed, flag: 1))
+          #expect(answer.status == code.rawValue)
+        }
+      }
+    }
+  }
+
   @Test(arguments: ["Echo", "EchoAsync", "Later", "Stream"])
   func `an answer is packed where the client takes it and a setting asks`(_ method: String) async throws {
     var limits = ServerLimits()
@@ -352,6 +374,26 @@ func count(_ server: RPCServer, _ end: ConnectionEnd) -> Int {
         await eventually {
           server.statistics.connections.stalledStreamsCount > 0 || count(server, .writeStall) > 0
         })
+    }
+  }
+
+  @Test(arguments: ["Echo", "EchoAsync", "Flood"])
+  func `a deadline ends a call whose messages the client does not take`(_ method: String) async throws {
+    var limits = Self.quick
+    limits.writeStallMilliseconds = 60_000
+    try await withRawClient(limits) { client, _ in
+      // Takes the server's SETTINGS. The window of a stream takes none of what follows.
+      _ = try client.call(echo, body: RawClient.framed([1]))
+      client.takesMessages = false
+      let message = [UInt8](repeating: 1, count: 300_000)
+      let answer = try client.call(
+        "/probe.Probe/\(method)", [HeaderField("grpc-timeout", "100m")], body: RawClient.framed(message))
+      #expect(answer.code == HTTP2ErrorCode.cancel)
+      #expect(answer.status == nil)
+      // The connection goes on.
+      client.takesMessages = true
+      let status = try client.call(echo, body: RawClient.framed([1])).status
+      #expect(status == 0)
     }
   }
 
