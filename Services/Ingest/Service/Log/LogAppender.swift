@@ -205,7 +205,7 @@ final class LogAppender {
     {
       return fate
     }
-    if event.sequence > 0, visit != nil { return Self.fate(ofNumbered: event, &visit!, &figures) }
+    if event.sequence > 0, let fate = visit?.fate(of: event, &figures) { return fate }
     if !event.fate.isDeduplicated { return event.fate }
     precondition(event.hasID, "the rules let no event through that has neither number nor id")
     let key = EventIDKey(event.id, app: batch.app.number)
@@ -233,27 +233,6 @@ final class LogAppender {
     // Of a user who has not agreed nothing is kept.
     if event.fate.isRejected { return nil }
     return try quarantine.hasReplayed(event, of: batch, connection) ? .conflict : nil
-  }
-
-  private static func fate(
-    ofNumbered event: PreparedEvent, _ visit: inout DeviceVisit, _ figures: inout SequenceFigures
-  ) -> Fate {
-    guard event.fate.isDeduplicated else {
-      visit.excuse(event.sequence, &figures)
-      return event.fate
-    }
-    switch visit.window.check(event.sequence, content: event.content) {
-    case .new where event.fate == .accepted:
-      visit.insert(event.sequence, content: event.content, &figures)
-      return .accepted
-    case .new:
-      visit.excuse(event.sequence, &figures)
-      return event.fate
-    case .duplicate: return .duplicate
-    case .conflict: return event.fate.isRejected ? event.fate : .conflict
-    // Whether it was counted cannot be told: it is kept aside rather than called known and lost.
-    case .below: return event.fate == .accepted ? .quarantined(.belowWindow) : event.fate
-    }
   }
 
   // MARK: Ledger
@@ -512,6 +491,28 @@ final class LogAppender {
       return .accepted
     case .duplicate: return .duplicate
     case .conflict: return .conflict
+    }
+  }
+}
+
+extension DeviceVisit {
+  /// What a numbered event is by what its device has sent; taken in where it is new.
+  fileprivate mutating func fate(of event: PreparedEvent, _ figures: inout SequenceFigures) -> Fate {
+    guard event.fate.isDeduplicated else {
+      excuse(event.sequence, &figures)
+      return event.fate
+    }
+    switch window.check(event.sequence, content: event.content) {
+    case .new where event.fate == .accepted:
+      insert(event.sequence, content: event.content, &figures)
+      return .accepted
+    case .new:
+      excuse(event.sequence, &figures)
+      return event.fate
+    case .duplicate: return .duplicate
+    case .conflict: return event.fate.isRejected ? event.fate : .conflict
+    // Whether it was counted cannot be told: it is kept aside rather than called known and lost.
+    case .below: return event.fate == .accepted ? .quarantined(.belowWindow) : event.fate
     }
   }
 }
