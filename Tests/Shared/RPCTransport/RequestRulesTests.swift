@@ -87,7 +87,7 @@ private func withRawClient(
   }
 
   @Test func `how far a message may unpack is a limit`() async throws {
-    // Like 500 reports of one error: 1.5 MB, some 150 times what they are packed.
+    // Like 500 reports of one error: 1.5 MB.
     let report = (0..<3_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) }
     var reports: [UInt8] = []
     for number in 0..<500 {

@@ -160,13 +160,7 @@ def run(messages, options, seed, percentile):
         for number in range(rounds):
             found += round_of(lone, load, library, number, chance, tally)
             # A clean start: everything acknowledged is there.
-            lone.process.environment = {}
-            lone.process.kill()
-            since, start = load.journal.batches, time.monotonic()
-            lone.process.start()
-            lone.process.wait_listening()
-            load.wait_for_batch(since=since)
-            restarts.append(time.monotonic() - start)
+            restarts.append(load.restart_cleanly())
             if (number + 1) % 50 == 0:
                 load.audit.read()
                 print(f"{number + 1} rounds, {len(load.journal.acked)} events acknowledged, {tally}", flush=True)

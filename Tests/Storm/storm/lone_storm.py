@@ -54,6 +54,17 @@ class Load:
                 raise Broken(f"no batch was acknowledged for {seconds} s:\n{self.lone.process.log_tail()}")
             time.sleep(0.002)
 
+    def restart_cleanly(self):
+        """Ends the process, if it still runs, and starts it without a library under it; the seconds until a batch is acknowledged."""
+        process = self.lone.process
+        process.environment = {}
+        process.kill()
+        since, begin = self.journal.batches, time.monotonic()
+        process.start()
+        process.wait_listening()
+        self.wait_for_batch(since=since)
+        return time.monotonic() - begin
+
     def finish(self, seconds=60):
         """Every batch is acknowledged; what is wrong with the log, one sentence each."""
         for producer in self.producers:
