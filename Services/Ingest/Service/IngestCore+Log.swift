@@ -118,7 +118,7 @@ extension IngestCore {
       try Task.checkCancellation()
       let bound = subscribers.retentionBound(now: now) ?? head
       let step = try await writer.change { appender, connection in
-        try retention.step(connection, bound: bound, payloadBytes: appender.payloadBytes, now: now)
+        try retention.step(connection, bound: bound, payloadBytes: appender.rows.payloadBytes, now: now)
       }
       if step.rows > 0 { raiseFirstOffset(to: step.first) }
       isPartial = step.isPartial

@@ -214,13 +214,38 @@ package final class IngestCore: Sendable {
   package func collect(
     _ message: [UInt8], principal: Principal, received: Int64
   ) async throws -> [UInt8] {
+    try await begin(message, principal: principal, received: received).result().get()
+  }
+
+  /// The same for several, in their order; one does not wait for the answer of the one before.
+  ///
+  /// - Throws: what refuses one of them, once none is on its way any more.
+  package func collect(
+    _ messages: [[UInt8]], principal: Principal, received: Int64
+  ) async throws -> [[UInt8]] {
+    let tickets = messages.map { message in
+      Result { try begin(message, principal: principal, received: received) }
+    }
+    var answers: [Result<[UInt8], any Error>] = []
+    for ticket in tickets {
+      switch ticket {
+      case .success(let ticket): answers.append(await ticket.result().mapError { $0 })
+      case .failure(let error): answers.append(.failure(error))
+      }
+    }
+    return try answers.map { try $0.get() }
+  }
+
+  private func begin(
+    _ message: [UInt8], principal: Principal, received: Int64
+  ) throws -> BatchTicket {
     if let refusal = refusal(bytes: message.count, principal) { throw refusal }
     let ticket = BatchTicket()
     let batch = try message.withUnsafeBytes { bytes in
       try collector.prepare(bytes, principal: principal, received: received)
     }
     try submit(batch, .ticket(ticket), principal)
-    return try await ticket.result().get()
+    return ticket
   }
 
   /// Lists the figures of the steps on the metrics port.

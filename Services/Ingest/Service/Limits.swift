@@ -18,6 +18,9 @@ package enum Limits {
   /// Batches of one transaction. Beyond about 16 a larger group gains little; a smaller one costs a sync more often.
   static let groupBatchesMax = 256
   static let groupBytesMax = 8 << 20
+  /// Bytes of a row of several batches: what a page that cannot be read takes with it at most, but for a larger batch, which has a
+  /// row to itself.
+  static let rowBytesMax = 256 << 10
   /// The write-ahead log is copied into the file after so many bytes: commits wait meanwhile. With 4 MiB the slowest of a hundred
   /// answers took 12 ms, with this 4 ms, at no cost: what is copied still lies in the processor's cache.
   static let checkpointBytes = 512 << 10

@@ -58,13 +58,16 @@ class Reader:
 
 
 def two_apps(lone):
-    """The apps `a` and `b`, and 20 batches of two events by turns; the log's end."""
+    """The apps `a` and `b`, and 20 batches of two events by turns, the last 10 at once; the log's end."""
     for app in ("a", "b"):
         lone.create_app(app)
     token = lone.create_token(["ingest:write"])
     collect = lone.ingest(token)
-    for number in range(20):
-        collect.Collect(lone.batch("ab"[number % 2], f"u{number % 4}", [f"{number}/0", f"{number}/1"]), timeout=10)
+    requests = [lone.batch("ab"[n % 2], f"u{n % 4}", [f"{n}/0", f"{n}/1"]) for n in range(20)]
+    for request in requests[:10]:
+        collect.Collect(request, timeout=10)
+    for answer in [collect.Collect.future(request, timeout=10) for request in requests[10:]]:
+        answer.result()
     return lone.status().head_offset
 
 

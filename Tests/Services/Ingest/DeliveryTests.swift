@@ -91,8 +91,9 @@ private struct DeliveryRun {
       step += 1
       now += Int64(random.oneIn(8) ? random.below(3) * Int(Fixture.day) : random.below(5_000))
       switch random.below(20) {
-      case 0..<10: try await deliver(fresh())
-      case 10..<14: try await deliver(again())
+      case 0..<8: try await deliver([fresh()])
+      case 8..<11: try await deliver([again()])
+      case 11..<14: try await deliver((0..<2 + random.below(8)).map { _ in random.oneIn(3) ? again() : fresh() })
       case 14..<17: try await replay()
       case 17: try await discard()
       default:
@@ -190,10 +191,17 @@ private struct DeliveryRun {
     return request
   }
 
-  private mutating func deliver(_ request: ProtoCollectRequest) async throws {
-    sent.append(request)
-    let wanted = model.deliver(request, received: now)
-    let answer = try await fixture.send(request, received: now)
+  /// Several come without waiting for each other: they share transactions, and rows of the log.
+  private mutating func deliver(_ requests: [ProtoCollectRequest]) async throws {
+    sent += requests
+    let wanted = requests.map { model.deliver($0, received: now) }
+    let answers = try await fixture.sendTogether(requests, received: now)
+    for (number, request) in requests.enumerated() { compare(answers[number], wanted[number], request) }
+  }
+
+  private mutating func compare(
+    _ answer: ProtoCollectResponse, _ wanted: [DeliveryModel.Outcome], _ request: ProtoCollectRequest
+  ) {
     events += wanted.count
     for outcome in wanted { note(Self.text(outcome)) }
     let duplicates = wanted.count { $0 == .duplicate }

@@ -41,14 +41,20 @@ import Testing
     return try await body()
   }
 
-  @Test func `nothing of an erased user is left in the files, and the others are as they were`() async throws {
+  @Test(arguments: [1, 12])
+  func `nothing of an erased user is left in the files, and the others are as they were`(together: Int) async throws {
     let fixture = try await Fixture()
     let users = (0..<60).map { "u\($0)" }
     var random = SeededRandom(seed: 7)
+    var requests: [ProtoCollectRequest] = []
     for number in 0..<600 {
       let user = users[Int.random(in: 0..<users.count, using: &random)]
       let fill = Int.random(in: 0..<900, using: &random)
-      _ = try await fixture.send(request(user, number, events: 1 + Int.random(in: 0..<25, using: &random), fill: fill))
+      requests.append(request(user, number, events: 1 + Int.random(in: 0..<25, using: &random), fill: fill))
+      if requests.count == together {
+        _ = try await fixture.sendTogether(requests)
+        requests = []
+      }
       // Kept aside for being late, and for being another event under a known id.
       if number % 5 == 0 {
         _ = try await fixture.send(request(user, number + 10_000, fill: fill), received: Fixture.start + 9 * Fixture.day)

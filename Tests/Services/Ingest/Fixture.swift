@@ -114,6 +114,15 @@ final class Fixture: Sendable {
     return try ProtoCollectResponse(serializedBytes: answer)
   }
 
+  /// In their order, none waiting for another's answer: but for the first ones they share a transaction.
+  func sendTogether(
+    _ requests: [ProtoCollectRequest], received: Int64 = start, as principal: Principal = Fixture.principal
+  ) async throws -> [ProtoCollectResponse] {
+    try await core.collect(
+      requests.map { try $0.serializedBytes() }, principal: principal, received: received
+    ).map { try ProtoCollectResponse(serializedBytes: $0) }
+  }
+
   func send(_ events: [ProtoEvent], device: String = "", received: Int64 = start) async throws
     -> ProtoCollectResponse
   {

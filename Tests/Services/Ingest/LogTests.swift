@@ -114,6 +114,216 @@ import Testing
   }
 }
 
+/// Rows that hold several batches.
+@Suite struct SharedRowTests {
+  /// A row of kind `batches`: where it begins, and where its index ends.
+  private struct SharedRow {
+    let first: UInt64
+    let count: UInt64
+    let batches: Int
+    var indexBytes: Int { 4 + 32 * batches }
+  }
+
+  private func rows(_ connection: StoreConnection) throws -> [SharedRow] {
+    try connection.query("SELECT first_offset, count, payload FROM log WHERE kind = 8 ORDER BY 1") { row in
+      SharedRow(
+        first: UInt64(row.int(0)), count: UInt64(row.int(1)),
+        batches: Int(UInt32(littleEndian: row.blob(2).loadUnaligned(as: UInt32.self))))
+    }
+  }
+
+  /// Batches of two apps by turns, of one event to six, sent without waiting.
+  private func log(batches: Int = 60) async throws -> (Fixture, [ProtoCollectRequest]) {
+    let fixture = try await Fixture()
+    var other = ProtoApp()
+    other.appID = "other"
+    _ = try await fixture.core.createApp(other, now: Fixture.start)
+    let requests = (0..<batches).map { number in
+      Fixture.request(
+        (0...number % 6).map { Fixture.event(id: "\(number)/\($0)") }, user: "u\(number)",
+        app: number % 2 == 0 ? "shop" : "other", isImport: number % 7 == 0)
+    }
+    let importer = Principal(tokenID: "i", appID: nil, scopes: ["ingest:write", "ingest:import"])
+    let answers = try await fixture.sendTogether(requests, as: importer)
+    #expect(answers.map { Int($0.accepted) } == requests.map(\.events.count))
+    return (fixture, requests)
+  }
+
+  private func sharedRows(_ fixture: Fixture) throws -> [SharedRow] {
+    var found: [SharedRow] = []
+    try fixture.reopen { try fixture.tamper { found = try rows($0) } }
+    #expect(found.count >= 2, "a row of each app at least")
+    return found
+  }
+
+  /// The bytes of a row's payload, changed.
+  private func change(
+    _ row: SharedRow, _ fixture: Fixture, _ body: (inout [UInt8]) -> Void
+  ) throws {
+    try fixture.reopen {
+      try fixture.tamper { connection in
+        let offset = StoreValue.integer(Int64(row.first))
+        var payload = try connection.first("SELECT payload FROM log WHERE first_offset = ?", [offset]) { $0.bytes(0) }!
+        body(&payload)
+        try connection.execute("UPDATE log SET payload = ? WHERE first_offset = ?", [.blob(payload), offset])
+      }
+    }
+  }
+
+  private func verify(_ core: IngestCore) async throws -> (records: Int, damaged: Int) {
+    var pass = try core.beginVerification(from: 0)
+    while pass.next < pass.end { try await core.verify(&pass) }
+    core.endVerification(pass)
+    return (pass.records, pass.damagedCount)
+  }
+
+  @Test func `each batch of a row is a record of its own, the app's in their order, byte for byte`() async throws {
+    let (fixture, requests) = try await log()
+    _ = try sharedRows(fixture)
+    let records = try await fixture.records()
+    var next: UInt64 = 0
+    for record in records {
+      #expect(record.firstOffset == next)
+      next += UInt64(record.count)
+    }
+    #expect(next == fixture.core.head)
+    for app in ["shop", "other"] {
+      let batches = records.filter { $0.appID == app && $0.count > 0 }.compactMap { record -> ProtoLogRecord? in
+        if case .batch = record.body { record } else { nil }
+      }
+      let wanted = requests.filter { $0.appID == app }
+      #expect(batches.count == wanted.count)
+      for (record, request) in zip(batches, wanted) {
+        let bytes: [UInt8] = try request.serializedBytes()
+        #expect(record.body == .batch(Data(bytes)))
+        #expect(record.checksum == CRC32C.checksum(bytes))
+        #expect(Int(record.count) == request.events.count && record.import == request.import)
+        #expect(record.receivedMs == Fixture.start)
+      }
+    }
+    #expect(try await verify(fixture.core) == (records.count, 0))
+    for offset in 0..<fixture.core.head {
+      #expect(try await fixture.records(from: offset) == records.filter { $0.firstOffset + UInt64($0.count) > offset })
+    }
+  }
+
+  @Test func `a damaged batch is told by its own offset, and the others of its row are served`() async throws {
+    let (fixture, _) = try await log()
+    let records = try await fixture.records()
+    let row = try #require(try sharedRows(fixture).first { $0.batches > 4 })
+    let own = records.filter { (row.first..<row.first + row.count).contains($0.firstOffset) }
+    #expect(own.count == row.batches)
+    var place = row.indexBytes
+    for number in [0, 2, row.batches - 1] {
+      guard case .batch(let bytes) = own[number].body else { continue }
+      place = row.indexBytes + own[..<number].reduce(0) { sum, record in
+        guard case .batch(let bytes) = record.body else { return sum }
+        return sum + bytes.count
+      }
+      let bit = place + bytes.count / 2
+      try change(row, fixture) { $0[bit] ^= 4 }
+      let error = await #expect(throws: RPCError.self) {
+        _ = try await fixture.core.records(from: own[number].firstOffset)
+      }
+      #expect(error?.code == .dataLoss)
+      #expect(error?.message.contains("offset \(own[number].firstOffset) ") == true, "\(error?.message ?? "")")
+      if number > 0 {
+        let (message, next) = try await fixture.core.records(from: row.first)
+        #expect(try ProtoSubscribeResponse(serializedBytes: message).records == Array(own[..<number]))
+        #expect(next == own[number].firstOffset)
+      }
+      let after = own[number].firstOffset + UInt64(own[number].count)
+      #expect(try await fixture.records(from: after) == records.filter { $0.firstOffset >= after })
+      #expect(try await verify(fixture.core) == (records.count, 1))
+      try change(row, fixture) { $0[bit] ^= 4 }
+    }
+    #expect(try await verify(fixture.core) == (records.count, 0))
+  }
+
+  @Test func `a wrong bit anywhere in a row's index is found, and nothing of the row served`() async throws {
+    let (fixture, _) = try await log(batches: 8)
+    let row = try #require(try sharedRows(fixture).first)
+    for byte in 0..<row.indexBytes {
+      try change(row, fixture) { payload in
+        if byte > 0 { payload[byte - 1] ^= 1 << UInt8((byte - 1) % 8) }
+        payload[byte] ^= 1 << UInt8(byte % 8)
+      }
+      let error = await #expect(throws: RPCError.self) { _ = try await fixture.core.records(from: row.first) }
+      #expect(error?.code == .dataLoss)
+      #expect(error?.message.contains("offset \(row.first) ") == true, "byte \(byte): \(error?.message ?? "")")
+      #expect(try await verify(fixture.core).damaged == 1)
+    }
+  }
+
+  @Test(arguments: [
+    "app_id = 'shoq'", "kind = 1", "kind = 2", "count = count + 1", "count = 1", "received_ms = received_ms + 1",
+    "clock_offset_ms = 1", "import = 1", "bytes_before = bytes_before + 1", "checksum = checksum & 4294967295",
+    "payload = substr(payload, 1, length(payload) - 1)", "payload = x'00'", "payload = payload || x'00'",
+  ])
+  func `a wrong value in any of its columns is found`(change: String) async throws {
+    let (fixture, _) = try await log(batches: 12)
+    let row = try #require(try sharedRows(fixture).first)
+    try fixture.reopen {
+      try fixture.tamper { try $0.execute("UPDATE log SET \(change) WHERE first_offset = \(row.first)") }
+    }
+    let error = await #expect(throws: RPCError.self) { _ = try await fixture.core.records(from: row.first) }
+    #expect(error?.code == .dataLoss)
+    #expect(try await verify(fixture.core).damaged >= 1)
+  }
+
+  @Test func `a row ends at its greatest size, and a larger batch has one to itself`() async throws {
+    let fixture = try await Fixture()
+    let text = String(repeating: "x", count: 1_000)
+    let requests = (0..<64).map { number in
+      Fixture.request(
+        (0..<(number == 30 ? 300 : 30)).map { Fixture.event(id: "\(number)/\($0)", fields: [("text", .text(text))]) })
+    }
+    _ = try await fixture.sendTogether(requests)
+    var sizes: [(kind: Int, bytes: Int)] = []
+    try fixture.reopen {
+      try fixture.tamper {
+        sizes = try $0.query("SELECT kind, length(payload) FROM log") { (kind: $0.int(0), bytes: $0.int(1)) }
+      }
+    }
+    #expect(sizes.contains { $0.kind == 8 && $0.bytes > 200_000 })
+    #expect(sizes.allSatisfy { $0.kind != 8 || $0.bytes <= 256 << 10 })
+    #expect(sizes.contains { $0.kind == 1 && $0.bytes > 256 << 10 })
+    #expect(try await fixture.batches() == requests)
+  }
+
+  @Test func `a change lies behind the batches before it, within one transaction too`() async throws {
+    let fixture = try await Fixture()
+    // Which of them share a transaction is the writer's to say; the order is not.
+    for number in 0..<20 {
+      async let events = fixture.sendTogether(
+        (0..<8).map { Fixture.request([Fixture.event(id: "\(number)/\($0)")]) })
+      var app = ProtoApp()
+      app.appID = "app\(number)"
+      async let change = fixture.core.createApp(app, now: Fixture.start)
+      _ = try await (events, change)
+    }
+    let written = try await fixture.records()
+    #expect(written.count == 1 + 20 * 9)
+    #expect(try await verify(fixture.core) == (written.count, 0))
+    let ids = try await fixture.batches().flatMap(\.events).map(\.eventID)
+    #expect(ids == (0..<20).flatMap { number in (0..<8).map { "\(number)/\($0)" } })
+  }
+
+  @Test func `what was seen is counted again from rows of several batches`() async throws {
+    let fixture = try await Fixture()
+    _ = try await fixture.sendTogether((0..<30).map { Fixture.request([Fixture.event("seen", id: "\($0)")]) })
+    let counted = try await fixture.core.plans.coverage("shop").unregistered
+    #expect(counted.map(\.events) == [30])
+    try fixture.reopen {
+      try fixture.tamper {
+        try $0.execute("DELETE FROM plan_seen")
+        try $0.execute("UPDATE setting SET value = zeroblob(8) WHERE name = 'plan_seen_offset'")
+      }
+    }
+    #expect(try await fixture.core.plans.coverage("shop").unregistered == counted)
+  }
+}
+
 @Suite struct RetentionTests {
   private func fill(_ fixture: Fixture, batches: Int, daysApart: Int64 = 1) async throws {
     for batch in 0..<batches {

@@ -5,8 +5,7 @@ import Synchronization
 /// The second half of the way of a batch: `deduplicate` and `append` (`Step`). Used by the writer only, inside its transaction. Where that
 /// is rolled back for want of space, `rollBack` takes back what is in memory; after any other failure the process ends.
 final class LogAppender {
-  private(set) var head: UInt64
-  private(set) var payloadBytes: Int64
+  let rows: LogRowWriter
   let quarantine: QuarantineTable
   private let devices: DeviceCache
   private let ledger: Ledger
@@ -32,8 +31,6 @@ final class LogAppender {
 
   /// What `rollBack` restores.
   private struct Before {
-    var head: UInt64 = 0
-    var payloadBytes: Int64 = 0
     var savedTypes: [(AppEntry, [(FieldName, BatchField.Kind)])] = []
     var undo: [() -> Void] = []
   }
@@ -44,14 +41,7 @@ final class LogAppender {
   ) throws {
     self.figures = figures
     ledger = Ledger(daysKept: ledgerDays)
-    let last = try connection.first(
-      """
-      SELECT first_offset + count, bytes_before + length(payload) FROM log
-      ORDER BY first_offset DESC LIMIT 1
-      """
-    ) { (UInt64(bitPattern: $0.int64(0)), $0.int64(1)) }
-    head = last?.0 ?? 0
-    payloadBytes = last?.1 ?? 0
+    rows = try LogRowWriter(connection)
     quarantine = try QuarantineTable(connection, bounds: bounds)
     devices = DeviceCache(capacity: dedup.cachedDevicesMax)
     try devices.recover(connection)
@@ -62,7 +52,8 @@ final class LogAppender {
 
   /// Before a transaction's first append.
   func begin() {
-    before = Before(head: head, payloadBytes: payloadBytes)
+    before = Before()
+    rows.begin()
     ids.begin()
   }
 
@@ -83,8 +74,7 @@ final class LogAppender {
 
   /// The transaction was rolled back: memory is as it was at `begin`.
   func rollBack() {
-    head = before.head
-    payloadBytes = before.payloadBytes
+    rows.rollBack()
     quarantine.rollBack()
     devices.removeAll()
     if ids.hasChanged { ids = EventIDs(days: idDays) }
@@ -99,7 +89,7 @@ final class LogAppender {
       app.hasUnsavedTypes.store(true, ordering: .releasing)
     }
     for undo in before.undo.reversed() { undo() }
-    before = Before(head: head, payloadBytes: payloadBytes)
+    before = Before()
   }
 
   /// Deduplicates a batch, appends what is new, and answers. The answer may be given once the transaction is durable.
@@ -320,45 +310,20 @@ final class LogAppender {
     let isWhole = kept == fates.count
     let payload =
       isWhole ? batch.message : Self.request(of: batch) { fates[$0] == .accepted }
-    try appendRow(
-      .batch, app: batch.app.appID, count: kept, clock: batch.clock, payload,
-      checksum: isWhole ? batch.checksum : CRC32C.checksum(payload), connection)
+    try rows.add(
+      payload, checksum: isWhole ? batch.checksum : CRC32C.checksum(payload), events: kept,
+      clock: batch.clock, of: batch.app, connection)
   }
 
-  /// Appends the change of an app or a token: one record of one offset.
+  /// Appends the change of an app or a token.
+  ///
+  /// - Returns: the record's offset.
+  @discardableResult
   func append(
     _ kind: RecordKind, app: String, received: Int64, _ body: [UInt8], _ connection: StoreConnection
-  ) throws {
-    precondition(kind != .batch, "batches are deduplicated")
-    try appendRow(
-      kind, app: app, count: 1, clock: EventClock(received: received, offset: 0, isImport: false),
-      body, checksum: CRC32C.checksum(body), connection)
-  }
-
-  private func appendRow(
-    _ kind: RecordKind, app: String, count: Int, clock: EventClock, _ payload: [UInt8],
-    checksum: UInt32, _ connection: StoreConnection
-  ) throws {
-    let header = LogRowHeader(
-      firstOffset: head, count: Int64(count), receivedMilliseconds: clock.receivedMilliseconds,
-      clockOffsetMilliseconds: clock.offsetMilliseconds, bytesBefore: payloadBytes,
-      kind: kind.rawValue, importFlag: clock.isImport ? 1 : 0, payloadBytes: Int64(payload.count))
-    let insert = try connection.statement("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    try insert.bind(1, Int64(bitPattern: head))
-    try insert.bind(2, app)
-    try insert.bind(3, kind.rawValue)
-    try insert.bind(4, count)
-    try insert.bind(5, clock.receivedMilliseconds)
-    try insert.bind(6, clock.offsetMilliseconds)
-    try insert.bind(7, clock.isImport ? 1 : 0)
-    try insert.bind(8, RowChecksum.stored(header, appID: app, payload: checksum))
-    try insert.bind(9, payloadBytes)
-    try payload.withUnsafeBytes { bytes in
-      try insert.bind(10, blob: bytes)
-      try insert.run()
-    }
-    head += UInt64(count)
-    payloadBytes += Int64(payload.count)
+  ) throws -> UInt64 {
+    precondition(kind != .batch && kind != .batches, "batches are deduplicated")
+    return try rows.append(kind, app: app, received: received, body, connection)
   }
 
   /// The request with some of its events: everything else in it stays, byte for byte.
@@ -393,12 +358,13 @@ final class LogAppender {
     }
   }
 
-  /// Writes what the transaction changed beside the log.
+  /// Writes what the transaction took that is not written yet.
   func finish(_ connection: StoreConnection) throws {
+    try rows.flush(connection)
     try devices.finish(connection)
     try ids.finish(connection)
     try ledger.save(connection)
-    try seen.save(head: before.head, connection)
+    try seen.save(head: rows.headBefore, connection)
     try qrSightings.save(connection)
   }
 

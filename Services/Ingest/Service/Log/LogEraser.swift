@@ -87,9 +87,8 @@ final class LogEraser: Sendable {
     let offset = try await writer.change { [self] appender, connection -> UInt64? in
       let pending = try connection.first("SELECT count(*) FROM erasure WHERE done_ms = 0") { $0.int(0) }
       guard (pending ?? 0) < Limits.erasuresMax else { return nil }
-      let offset = appender.head
+      let offset = try appender.append(.erasure, app: appID, received: now, body, connection)
       answers.withLock { $0[offset] = .expected }
-      try appender.append(.erasure, app: appID, received: now, body, connection)
       try connection.execute(
         "INSERT INTO erasure VALUES (?, ?, ?, ?, 0, 0, 0, 0)",
         [
@@ -209,9 +208,16 @@ final class LogEraser: Sendable {
     return order
   }
 
+  /// A row with batches of the user.
+  private struct FoundRow: Sendable {
+    let offset: UInt64
+    /// Which of the row's records.
+    let numbers: [Int]
+  }
+
   /// Rows of the user, and the offset before which there are no others.
   private struct Found: Sendable {
-    var rows: [UInt64] = []
+    var rows: [FoundRow] = []
     var next: UInt64
   }
 
@@ -224,7 +230,7 @@ final class LogEraser: Sendable {
         var bytes = 0
         let statement = try connection.statement(
           """
-          SELECT \(LogRow.columns), CASE WHEN app_id = ?2 AND kind = 1 THEN payload END FROM log
+          SELECT \(LogRow.columns), CASE WHEN app_id = ?2 AND kind IN (1, 8) THEN payload END FROM log
           WHERE first_offset >= ?1 ORDER BY first_offset
           """)
         defer { statement.reset() }
@@ -236,8 +242,8 @@ final class LogEraser: Sendable {
           guard row.hasPayload || row.verifiesHeader() else {
             throw DamagedRecord.mismatch(row.header.firstOffset)
           }
-          if row.hasPayload, try Self.isOfUser(row, reader, order.user) {
-            found.rows.append(row.header.firstOffset)
+          if row.hasPayload, let ofUser = try Self.records(of: order.user, in: row, reader) {
+            found.rows.append(ofUser)
           }
           found.next = row.end
           rows += 1
@@ -258,18 +264,24 @@ final class LogEraser: Sendable {
     }
   }
 
-  private static func isOfUser(
-    _ row: LogRow, _ reader: BatchReader, _ user: UserHash
+  private static func records(
+    of user: UserHash, in row: LogRow, _ reader: BatchReader
+  ) throws -> FoundRow? {
+    guard let records = row.records() else { throw DamagedRecord.mismatch(row.header.firstOffset) }
+    let numbers = try records.indices.filter { try isOf(user, records[$0], reader) }
+    return numbers.isEmpty ? nil : FoundRow(offset: row.header.firstOffset, numbers: numbers)
+  }
+
+  private static func isOf(
+    _ user: UserHash, _ record: LogRecord, _ reader: BatchReader
   ) throws -> Bool {
-    guard row.verifiedPayloadChecksum() != nil else {
-      throw DamagedRecord.mismatch(row.header.firstOffset)
-    }
-    let payload = row.payload
+    guard record.isIntact() else { throw DamagedRecord.mismatch(record.firstOffset) }
+    let payload = record.payload
     guard payload.count > 0 else { return false }
     do {
       try reader.read(payload)
     } catch {
-      throw DamagedRecord.mismatch(row.header.firstOffset)
+      throw DamagedRecord.mismatch(record.firstOffset)
     }
     return user.matches(reader.context.text(.openID).bytes(in: payload))
   }
@@ -278,7 +290,7 @@ final class LogEraser: Sendable {
   private func rewrite(_ found: Found, _ order: Order) async throws -> Int {
     try await writer.change { _, connection in
       var events = 0
-      for offset in found.rows { events += try Self.empty(offset, connection) }
+      for row in found.rows { events += try Self.empty(row, connection) }
       try connection.execute(
         "UPDATE erasure SET next_offset = ?, events = events + ? WHERE first_offset = ?",
         [
@@ -289,23 +301,37 @@ final class LogEraser: Sendable {
     }
   }
 
-  private static func empty(_ offset: UInt64, _ connection: StoreConnection) throws -> Int {
-    let stored = try connection.first(
-      "SELECT \(LogRow.columns), NULL FROM log WHERE first_offset = ?",
-      [.integer(Int64(bitPattern: offset))]
+  /// - Returns: the events that were erased.
+  private static func empty(_ found: FoundRow, _ connection: StoreConnection) throws -> Int {
+    let emptied = try connection.first(
+      "SELECT \(LogRow.columns), CASE WHEN kind = 8 THEN payload END FROM log WHERE first_offset = ?",
+      [.integer(Int64(bitPattern: found.offset))]
     ) { statement in
       let row = LogRow(statement)
       var header = row.header
-      header.payloadBytes = 0
-      let checksum = row.withAppID { RowChecksum.stored(header, appID: $0, payload: 0) }
-      return (checksum, Int(header.count))
+      guard row.kind == .batches else {
+        header.payloadBytes = 0
+        let checksum = row.withAppID { RowChecksum.stored(header, appID: $0, payload: 0) }
+        return (payload: [UInt8](), checksum: checksum, events: Int(header.count))
+      }
+      // As many bytes as before: SQLite then writes only the pages that change.
+      var payload = Array(row.payload)
+      let events = PackedBatches.erase(found.numbers, from: &payload)
+      let checksum = payload.withUnsafeBytes { bytes in
+        let index = CRC32C.checksum(PackedBatches.index(of: bytes) ?? bytes)
+        return row.withAppID { RowChecksum.stored(header, appID: $0, payload: index) }
+      }
+      return (payload: payload, checksum: checksum, events: events)
     }
     // Retention may have removed it since.
-    guard let (checksum, count) = stored else { return 0 }
+    guard let emptied else { return 0 }
     try connection.execute(
-      "UPDATE log SET payload = zeroblob(0), checksum = ? WHERE first_offset = ?",
-      [.integer(checksum), .integer(Int64(bitPattern: offset))])
-    return count
+      "UPDATE log SET payload = ?, checksum = ? WHERE first_offset = ?",
+      [
+        .blob(emptied.payload), .integer(emptied.checksum),
+        .integer(Int64(bitPattern: found.offset)),
+      ])
+    return emptied.events
   }
 
   /// What the write-ahead log holds of earlier states must go too: it is copied into the file and cut to nothing.

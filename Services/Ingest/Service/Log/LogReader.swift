@@ -105,17 +105,12 @@ private struct Reading {
     defer { statement.reset() }
     try statement.bind(1, Int64(bitPattern: offset))
     try statement.bind(2, question.appID)
-    while try statement.step() {
+    while try !isFull && statement.step() {
       let row = LogRow(statement)
       guard row.header.firstOffset < head else { return }
       try take(row)
       rows += 1
-      if rows >= Limits.chunkRowsMax || records >= Limits.chunkRecordsMax
-        || message.bytes.count >= Limits.chunkBytes
-      {
-        isFull = true
-        return
-      }
+      if rows >= Limits.chunkRowsMax { isFull = true }
     }
   }
 
@@ -124,30 +119,38 @@ private struct Reading {
     let first = row.header.firstOffset
     guard first <= next else { throw DamagedRecord.missing(next, count: first - next) }
     guard rows == 0 || first == next else { throw DamagedRecord.mismatch(first) }
-    let checksum = row.hasPayload ? row.verifiedPayloadChecksum() : nil
-    guard row.hasPayload ? checksum != nil : row.verifiesHeader() else {
-      throw DamagedRecord.mismatch(first)
+    guard row.hasPayload else {
+      guard row.verifiesHeader() else { throw DamagedRecord.mismatch(first) }
+      return try pass(row)
     }
+    guard let found = row.records() else { throw DamagedRecord.mismatch(first) }
+    guard row.end > next else { return try pass(row) }
+    for record in found where record.end > next {
+      guard record.isIntact() else { throw DamagedRecord.mismatch(record.firstOffset) }
+      append(record, of: row)
+      records += 1
+      next = record.end
+      isFull = records >= Limits.chunkRecordsMax || message.bytes.count >= Limits.chunkBytes
+      if isFull { return }
+    }
+  }
+
+  private mutating func pass(_ row: LogRow) throws {
     // The first row is the last one that begins at or before the offset.
     guard row.end > next else { throw DamagedRecord.missing(next, count: 1) }
-    if let checksum, let kind = row.kind {
-      append(row, kind, checksum)
-      records += 1
-    }
     next = row.end
   }
 
-  private mutating func append(_ row: LogRow, _ kind: RecordKind, _ checksum: UInt32) {
-    let header = row.header
+  private mutating func append(_ found: LogRecord, of row: LogRow) {
     record.removeAll()
-    record.varint(field: 1, header.firstOffset)
-    record.varint(field: 2, UInt64(bitPattern: header.count))
+    record.varint(field: 1, found.firstOffset)
+    record.varint(field: 2, found.count)
     row.withAppID { app in if app.count > 0 { record.bytes(field: 3, app) } }
-    record.varint(field: 4, UInt64(bitPattern: header.receivedMilliseconds))
-    record.varint(field: 5, UInt64(bitPattern: header.clockOffsetMilliseconds))
-    record.varint(field: 6, UInt64(bitPattern: header.importFlag))
-    record.varint(field: 7, UInt64(checksum))
-    message.message(field: 1, record, kind.bodyField, row.payload)
+    record.varint(field: 4, UInt64(bitPattern: found.receivedMilliseconds))
+    record.varint(field: 5, UInt64(bitPattern: found.clockOffsetMilliseconds))
+    record.varint(field: 6, found.isImport ? 1 : 0)
+    record.varint(field: 7, UInt64(found.checksum))
+    message.message(field: 1, record, found.kind.bodyField, found.payload)
   }
 }
 

@@ -37,14 +37,11 @@ struct LogRow {
   var hasPayload: Bool { !statement.isNull(Self.payloadColumn) }
   var payload: UnsafeRawBufferPointer { statement.blob(Self.payloadColumn) }
 
-  /// The payload's CRC-32C where the row is as it was written; nil where it is damaged.
-  func verifiedPayloadChecksum() -> UInt32? {
-    guard isPlausible, hasPayload else { return nil }
-    let computed = CRC32C.checksum(payload)
-    let matches = withAppID { app in
-      RowChecksum.matches(checksum, header, appID: app, payload: computed)
-    }
-    return matches ? computed : nil
+  /// Whether the row's checksum fits what it covers.
+  ///
+  /// - Parameter computed: CRC-32C of the payload, or of its index.
+  func matches(_ computed: UInt32) -> Bool {
+    withAppID { RowChecksum.matches(checksum, header, appID: $0, payload: computed) }
   }
 
   /// Whether everything but the payload is as it was written, as far as the row's version can tell.
@@ -53,7 +50,9 @@ struct LogRow {
   }
 
   /// What holds of every row, whatever its version.
-  private var isPlausible: Bool {
-    kind != nil && (1...Int64(EventLimits.eventsPerBatchMax)).contains(header.count)
+  var isPlausible: Bool {
+    guard let kind else { return false }
+    let most = kind == .batches ? UInt32.max : UInt32(EventLimits.eventsPerBatchMax)
+    return (1...Int64(most)).contains(header.count)
   }
 }

@@ -196,6 +196,8 @@ package enum LogSchema {
       ) WITHOUT ROWID;
       """),
     Migration(7, SourceSchema.statements),
+    // From here on a row of `log` may be of kind `batches`, which an earlier release would take for damaged.
+    Migration(8, "SELECT 1;"),
   ]
 }
 
@@ -207,12 +209,14 @@ enum RecordKind: Int64, Sendable {
   case plan = 4
   case source = 6
   case consent = 7
+  /// Several batches of one app: see `PackedBatches`.
+  case batches = 8
   case erasure = 5
 
   /// The number of the body's field in `LogRecord`.
   var bodyField: Int {
     switch self {
-    case .batch: 8
+    case .batch, .batches: 8
     case .app: 9
     case .token: 10
     case .plan: 11

@@ -76,15 +76,23 @@ private struct Pass {
   private mutating func take(_ row: LogRow) {
     let first = row.header.firstOffset
     if !isFirst || first > step.next { close(at: first) }
-    let isGood = row.verifiedPayloadChecksum() != nil
+    let records = row.records()
     // The last one that begins before a row that is missing.
-    if isFirst, isGood, row.end <= step.next { return }
-    step.records += 1
+    if isFirst, records != nil, row.end <= step.next { return }
     step.bytes += Int(clamping: row.header.payloadBytes)
-    if isGood, row.end > step.next {
-      step.next = row.end
-    } else {
-      open = .mismatch(first)
+    guard let records, row.end > step.next else {
+      step.records += 1
+      return open = .mismatch(first)
+    }
+    // Those before it were read by an earlier step.
+    for record in records where record.end > step.next {
+      step.records += 1
+      step.next = record.end
+      if !record.isIntact() {
+        var found = DamagedRecord.mismatch(record.firstOffset)
+        found.count = record.count
+        step.damaged.append(found)
+      }
     }
   }
 

@@ -84,10 +84,10 @@ final class LogWriter: Sendable {
         $0, dedup: dedup, ledgerDays: ledgerDays, quarantine: quarantine, figures: figures)
     }
     self.appender = Confined(appender)
-    head = LogHead(appender.head)
+    head = LogHead(appender.rows.head)
     status = Mutex(
       Status(
-        payloadBytes: appender.payloadBytes, quarantined: appender.quarantine.keptCount,
+        payloadBytes: appender.rows.payloadBytes, quarantined: appender.quarantine.keptCount,
         eventIDs: appender.eventIDCount))
     eventIDs = Atomic(appender.eventIDCount)
     eventIDsMax = dedup.eventIDsMax
@@ -310,7 +310,7 @@ final class LogWriter: Sendable {
     }
     diskHasSpace()
     status.withLock { status in
-      status.payloadBytes = appender.payloadBytes
+      status.payloadBytes = appender.rows.payloadBytes
       status.quarantined = appender.quarantine.keptCount
       status.quarantineDropped = appender.quarantine.droppedCount
       status.groups += 1
@@ -319,7 +319,7 @@ final class LogWriter: Sendable {
     }
     eventIDs.store(appender.eventIDCount, ordering: .relaxed)
     // First the head, then the answers: who has an answer reads its own events.
-    head.advance(to: appender.head)
+    head.advance(to: appender.rows.head)
     figures.add(appender.takeTally())
     let observed = appender.didCommit()
     answer(group, answers)

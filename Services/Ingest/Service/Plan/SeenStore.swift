@@ -48,21 +48,26 @@ enum SeenStore {
     let byID = Dictionary(uniqueKeysWithValues: apps.map { ($0.appID, $0) })
     let reader = BatchReader()
     _ = try connection.query(
-      "SELECT app_id, received_ms, payload FROM log WHERE first_offset >= ? AND kind = ?",
-      [.integer(Int64(bitPattern: offset)), .integer(RecordKind.batch.rawValue)]
-    ) { row in
-      guard let app = byID[row.string(0)] else { return }
-      let message = row.blob(2)
+      "SELECT \(LogRow.columns), payload FROM log WHERE first_offset >= ? AND kind IN (1, 8)",
+      [.integer(Int64(bitPattern: offset))]
+    ) { statement in
+      let row = LogRow(statement)
+      guard let app = byID[row.withAppID { String(decoding: $0, as: UTF8.self) }] else { return }
       // A damaged record is found and told by whoever is to be sent it; here it counts nothing.
-      guard (try? reader.read(message)) != nil, isSound(reader, message) else { return }
-      app.tracking.withCurrent { current in
-        for event in reader.events {
-          let shape = current.seen.shape(
-            event.name.bytes(in: message), reader.fields(of: event), in: message)
-          current.seen.countAccepted(shape, received: row.int64(1))
-        }
-        current.seen.commit()
+      for record in row.records() ?? [] where record.isIntact() { count(record, of: app, reader) }
+    }
+  }
+
+  private static func count(_ record: LogRecord, of app: AppEntry, _ reader: BatchReader) {
+    let message = record.payload
+    guard (try? reader.read(message)) != nil, isSound(reader, message) else { return }
+    app.tracking.withCurrent { current in
+      for event in reader.events {
+        let shape = current.seen.shape(
+          event.name.bytes(in: message), reader.fields(of: event), in: message)
+        current.seen.countAccepted(shape, received: record.receivedMilliseconds)
       }
+      current.seen.commit()
     }
   }
 
