@@ -54,6 +54,8 @@ package enum Limits {
   static let eventIDIndexMax = 1 << 24
   /// Rows of ids out of the window that one transaction deletes.
   static let eventIDBucketsDeletedAtOnce = 16
+  /// Places of the table of shapes that events were found to have, 256 bytes each, for each reader. A power of two.
+  static let knownShapesMax = 512
   /// Distinct names of fields within an app.
   static let fieldNamesMax = 10_000
   static let appsMax = 10_000
@@ -227,6 +229,7 @@ package enum Limits {
   static func check() {
     precondition(Plan.observationsPerBatchMax <= Plan.observationsMax)
     precondition(EventLimits.requestBytesMax < groupBytesMax)
+    precondition(knownShapesMax.nonzeroBitCount == 1 && EventLimits.nameBytesMax <= UInt8.max)
     precondition(groupBytesMax < queuedBytesMax && groupBatchesMax <= queuedBatchesMax)
     precondition(streamBatchesMax < queuedBatchesMax)
   }

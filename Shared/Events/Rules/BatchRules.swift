@@ -52,14 +52,16 @@ package struct BatchRules {
   }
 
   /// What rejects one event; the first rule that it breaks, in the order of the message's fields.
-  package func violation(of event: BatchEvent) -> RuleViolation? {
+  ///
+  /// - Parameter namesAreGood: the event has the name, and the fields by name and type in their order, of one that broke no rule.
+  package func violation(of event: BatchEvent, namesAreGood: Bool = false) -> RuleViolation? {
     if event.badText != .none { return violationOfText(event) }
-    if let violation = violationOfName(event) { return violation }
+    if !namesAreGood, let violation = violationOfName(event) { return violation }
     if event.timeMilliseconds <= 0 || event.timeMilliseconds > EventLimits.timeMillisecondsMax {
       return violationOfTime(event)
     }
-    return violationOfPage(event) ?? violationOfIdentity(event) ?? violationOfFields(event)
-      ?? violationOfOwnContext(event)
+    return violationOfPage(event) ?? violationOfIdentity(event)
+      ?? violationOfFields(event, namesAreGood: namesAreGood) ?? violationOfOwnContext(event)
   }
 
   private func bytes(_ slice: ByteSlice) -> UnsafeRawBufferPointer { slice.bytes(in: message) }
@@ -135,13 +137,24 @@ extension BatchRules {
     return "fields.\(fields[index].name.text(in: message))"
   }
 
-  private func violationOfFields(_ event: BatchEvent) -> RuleViolation? {
+  private func violationOfFields(_ event: BatchEvent, namesAreGood: Bool) -> RuleViolation? {
+    let fields = self.fields.of(event)
+    if namesAreGood {
+      for field in fields { if let violation = violationOfValue(field) { return violation } }
+    } else if let violation = violationOfFields(event, fields) {
+      return violation
+    }
+    return violationOfStay(event, fields)
+  }
+
+  private func violationOfFields(
+    _ event: BatchEvent, _ fields: UnsafeBufferPointer<BatchField>
+  ) -> RuleViolation? {
     guard event.fieldCount <= EventLimits.fieldsPerEventMax else {
       return RuleViolation(
         field: "fields", reason: .tooMany, limit: "at most \(EventLimits.fieldsPerEventMax)",
         actual: "\(event.fieldCount)")
     }
-    let fields = self.fields.of(event)
     for index in fields.indices {
       if let violation = violation(of: fields[index], at: index) { return violation }
       for earlier in 0..<index where fields[earlier].name.length == fields[index].name.length {
@@ -150,7 +163,7 @@ extension BatchRules {
         return .badName(pathOfField(event, index), "a name occurs once in an event", name: name)
       }
     }
-    return violationOfStay(event, fields)
+    return nil
   }
 
   private func violation(of field: BatchField, at index: Int) -> RuleViolation? {
@@ -159,6 +172,11 @@ extension BatchRules {
       if name.isEmpty { return .required("fields[\(index)].name") }
       return .badName("fields[\(index)].name", "must match ^[a-z][a-z0-9_]{0,31}$", name: name)
     }
+    return violationOfValue(field)
+  }
+
+  @inline(__always)
+  private func violationOfValue(_ field: BatchField) -> RuleViolation? {
     switch field.value {
     case .integer, .boolean: return nil
     case .text(let text):

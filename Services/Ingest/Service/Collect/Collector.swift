@@ -40,7 +40,8 @@ final class Collector: Sendable {
     }
     steps.lap(.limits)
     let user = hash.user(reader.context.text(.openID).bytes(in: message))
-    let source = Source(reader: reader, message: message, app: app, user: user)
+    var source = Source(reader: reader, message: message, app: app, user: user)
+    source.shapes = box.shapes
     guard let scanner = source.policy.scanner else { return judge(source, received, &steps) }
     let removals = scanner.removals(reader, message)
     steps.lap(.privacy)
@@ -135,6 +136,8 @@ final class Collector: Sendable {
     var waivesLate = false
     /// or only asks what would become of it.
     var takesInTypes = true
+    /// nil: of a replay.
+    var shapes: KnownShapes?
 
     init(reader: BatchReader, message: UnsafeRawBufferPointer, app: AppEntry, user: UInt64) {
       (self.reader, self.message, self.app, self.user) = (reader, message, app, user)
@@ -173,9 +176,13 @@ final class Collector: Sendable {
   ) -> PreparedBatch {
     let (reader, message, app) = (source.reader, source.message, source.app)
     let rules = BatchRules(reader, message: message)
+    let fields = reader.allFields
     var pass = BatchPass(reader.events)
-    pass.check { event in
-      guard let violation = rules.violation(of: event) else { return .keep }
+    if let shapes = source.shapes {
+      pass.recognise { shapes.shape(of: $0, fields.of($0), in: message, app: app.number) }
+    }
+    pass.checkByShape { event, hasKnownShape in
+      guard let violation = rules.violation(of: event, namesAreGood: hasKnownShape) else { return .keep }
       return .reject(EventReason(violation.reason), .init(violation))
     }
     steps.lap(.names)
@@ -200,6 +207,7 @@ final class Collector: Sendable {
       takeInTypes(&pass, reader, message, app)
       steps.lap(.types)
     }
+    if let shapes = source.shapes { learn(pass, reader, message, app, shapes) }
     return batch(
       &pass, source, clock, isOfTestUser: isOfTestUser, isTimed: steps.isTimed)
   }
@@ -212,8 +220,8 @@ final class Collector: Sendable {
     let fields = reader.allFields
     return app.types.withLock { types in
       var hasNewFields = false
-      pass.check { event in
-        guard event.fieldCount > 0 else { return .keep }
+      pass.checkByShape { event, hasKnownShape in
+        guard event.fieldCount > 0, !hasKnownShape else { return .keep }
         switch types.check(fields.of(event), in: message) {
         case .known: return .keep
         case .new:
@@ -242,6 +250,21 @@ final class Collector: Sendable {
         }
       }
       if types.hasUnsaved { app.hasUnsavedTypes.store(true, ordering: .releasing) }
+    }
+  }
+
+  /// What came through, so that others like it are known.
+  private func learn(
+    _ pass: BatchPass, _ reader: BatchReader, _ message: UnsafeRawBufferPointer, _ app: AppEntry,
+    _ shapes: KnownShapes
+  ) {
+    let fields = reader.allFields
+    pass.forNewShapes { event, shape in
+      // The shape of names that are not listed is another once the name is.
+      guard shape != SeenShapes.other else { return }
+      let fields = fields.of(event)
+      guard case .known = app.types.withLock({ $0.check(fields, in: message) }) else { return }
+      shapes.remember(event, fields, in: message, app: app.number, shape: shape)
     }
   }
 
@@ -288,6 +311,7 @@ final class Collector: Sendable {
 // Sendable because whoever took it out of the pool is alone with it.
 private final class ReaderBox: @unchecked Sendable {
   let reader = BatchReader()
+  let shapes = KnownShapes()
   private var batches: UInt64 = 0
 
   func isNextTimed() -> Bool {

@@ -56,6 +56,8 @@ struct PreparedEvent: BitwiseCopyable, Sendable {
   /// As the steps before the writer's leave it. An event that they would keep aside is still a duplicate where an earlier
   /// delivery came in: a retry answers as the first.
   var fate = Fate.accepted
+  /// It is like one that came before (`KnownShapes`).
+  var hasKnownShape = false
   /// Of the app's `SeenShapes`; meaningless where a step before `plan` has refused the event.
   var shape = SeenShapes.other
 

@@ -36,29 +36,55 @@ struct BatchPass {
     events = source.map { PreparedEvent(encoded: $0.encoded, name: $0.name, sequence: $0.sequence) }
   }
 
+  /// Finds the events whose shape is known, before the first step.
+  @inline(__always)
+  mutating func recognise(_ shape: (BatchEvent) -> UInt32?) {
+    for index in events.indices {
+      guard let shape = shape(source[index]) else { continue }
+      events[index].shape = shape
+      events[index].hasKnownShape = true
+    }
+  }
+
+  /// Runs over the events that no step has refused and whose shape was not known.
+  @inline(__always)
+  func forNewShapes(_ body: (BatchEvent, _ shape: UInt32) -> Void) {
+    for index in events.indices where events[index].fate == .accepted && !events[index].hasKnownShape {
+      body(source[index], events[index].shape)
+    }
+  }
+
   /// Runs a step over the events that no step has refused.
   @inline(__always)
-  mutating func check(_ judge: (BatchEvent) -> Verdict) {
+  mutating func check(_ judge: (BatchEvent) -> Verdict) { checkByShape { event, _ in judge(event) } }
+
+  /// The same, where the step has less to ask of an event whose shape is known.
+  @inline(__always)
+  mutating func checkByShape(_ judge: (BatchEvent, _ hasKnownShape: Bool) -> Verdict) {
     for index in events.indices where events[index].fate == .accepted {
-      switch judge(source[index]) {
-      case .keep: continue
-      case .reject(let reason, let text): settle(index, .rejected(reason), text)
-      case .quarantine(let reason, let text): settle(index, .quarantined(reason), text)
-      }
+      take(judge(source[index], events[index].hasKnownShape), index)
+    }
+  }
+
+  @inline(__always)
+  private mutating func take(_ verdict: Verdict, _ index: Int) {
+    switch verdict {
+    case .keep: return
+    case .reject(let reason, let text): settle(index, .rejected(reason), text)
+    case .quarantine(let reason, let text): settle(index, .quarantined(reason), text)
     }
   }
 
   /// The same, where the step also finds by which shape an event is counted (`SeenShapes`).
   @inline(__always)
-  mutating func register(_ judge: (BatchEvent) -> (shape: UInt32, verdict: Verdict)) {
+  mutating func register(
+    _ judge: (BatchEvent, _ knownShape: UInt32?) -> (shape: UInt32, verdict: Verdict)
+  ) {
     for index in events.indices where events[index].fate == .accepted {
-      let (shape, verdict) = judge(source[index])
+      let known = events[index].hasKnownShape ? events[index].shape : nil
+      let (shape, verdict) = judge(source[index], known)
       events[index].shape = shape
-      switch verdict {
-      case .keep: continue
-      case .reject(let reason, let text): settle(index, .rejected(reason), text)
-      case .quarantine(let reason, let text): settle(index, .quarantined(reason), text)
-      }
+      take(verdict, index)
     }
   }
 

@@ -14,9 +14,9 @@ enum PlanStep {
       let snapshot = current.snapshot
       let isOfTestUser = isOfTestUser(reader, message, snapshot, tracking.hash)
       let fields = reader.allFields
-      pass.register { event in
+      pass.register { event, known in
         let name = event.name.bytes(in: message)
-        let shape = current.seen.shape(name, fields.of(event), in: message)
+        let shape = known ?? current.seen.shape(name, fields.of(event), in: message)
         guard snapshot.isStrict else { return (shape, .keep) }
         switch current.seen.standing(shape) {
         case .registered: return (shape, .keep)
