@@ -156,11 +156,12 @@ package final class DeviceCache {
     try writeLeaving(connection)
   }
 
-  /// So many of the leaving windows that they are gone when the half that fills is full.
+  /// So many of the leaving windows that they are gone when the half that fills is full: by its bytes, or by windows. These
+  /// are written before the cache needs their places: of those that fit, half are changed and half leave.
   private func writeLeaving(_ connection: StoreConnection) throws {
     let filled = max(
       Double(halfBytes) / Double(journalBytesMax),
-      Double(dirty.count) / Double(max(capacity / 4, 1)))
+      Double(dirty.count) / Double(max(capacity / 2, 1)))
     let due = min(leaving.count, Int(Double(leaving.count) * filled * 1.25) + 1)
     while written < due {
       try save(leaving[written], connection)
