@@ -10,6 +10,8 @@ final class ChannelDriver: ConnectionDriver, @unchecked Sendable {
   var onClose: (() -> Void)?
   /// While the channel delivers bytes, a flush waits for the end of the read.
   var isReading = false
+  /// Whether the channel takes more, as it has told last: asked for once or twice with every answer.
+  var isWritable = true
   private var flushScheduled = false
 
   init(_ resources: LoopResources) { self.resources = resources }
@@ -29,10 +31,12 @@ final class ChannelDriver: ConnectionDriver, @unchecked Sendable {
   func flush() {
     guard !isReading, !flushScheduled else { return }
     flushScheduled = true
-    resources.loop.execute {
-      self.flushScheduled = false
-      self.onFlush?()
-    }
+    resources.flushLater(self)
+  }
+
+  func flushNow() {
+    flushScheduled = false
+    onFlush?()
   }
 
   func close() { onClose?() }

@@ -58,7 +58,8 @@ final class ClientChannelHandler: ChannelInboundHandler {
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { flushOutput(context) }
+    driver.isWritable = context.channel.isWritable
+    if driver.isWritable { flushOutput(context) }
   }
 
   private func flushOutput(_ context: ChannelHandlerContext) {
@@ -70,7 +71,7 @@ final class ClientChannelHandler: ChannelInboundHandler {
     repeat {
       flushesAgain = false
       var wrote = false
-      while output.write(connection.http2, to: context) > 0 {
+      while output.write(connection.http2, to: context, driver) > 0 {
         wrote = true
         connection.processEvents()
       }

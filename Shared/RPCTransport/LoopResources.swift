@@ -3,8 +3,8 @@ internal import NIOCore
 internal import RPC
 
 /// What all connections of one event loop share.
-// @unchecked: `memory`, `input`, `output`, `ticking`, `ticker`, `writingLater`, `writers` and `pace` are used on the loop only; the rest is
-// immutable.
+// @unchecked: `memory`, `input`, `output`, `ticking`, `ticker`, `flushing`, `writingLater`, `writers` and `pace` are used on the loop only;
+// the rest is immutable.
 final class LoopResources: @unchecked Sendable {
   let loop: any EventLoop
   let executor: LoopTaskExecutor
@@ -16,6 +16,8 @@ final class LoopResources: @unchecked Sendable {
   /// Connections whose timers are looked at, each at its `tickIndex`.
   private var ticking: [ServerChannelHandler] = []
   private var ticker: RepeatedTask?
+  /// Connections that have something to write.
+  private var flushing: [ChannelDriver] = []
   /// Connections that have had their share of a turn and have more to write.
   private var writingLater: [ServerChannelHandler] = []
   /// How many there were when the turn began.
@@ -31,6 +33,18 @@ final class LoopResources: @unchecked Sendable {
   /// Bytes that one connection may write in this turn: the less the more of them write without end, so that a reader of much does
   /// not hold up those who wait for little.
   var outputShare: Int { max(Self.outputShareMin, Self.outputPerTurn / max(1, writers)) }
+
+  /// Lets a connection write once what runs now has ended. One task for all of them: many calls may be answered at once.
+  func flushLater(_ driver: ChannelDriver) {
+    flushing.append(driver)
+    guard flushing.count == 1 else { return }
+    loop.execute {
+      let drivers = self.flushing
+      self.flushing = []
+      self.flushing.reserveCapacity(drivers.count)
+      for driver in drivers { driver.flushNow() }
+    }
+  }
 
   /// Gives a connection another turn, after the loop has looked at what has come for the others.
   func continueLater(_ handler: ServerChannelHandler) {

@@ -33,10 +33,10 @@ struct OutputWriter {
   ///
   /// - Parameter bytesMax: no more is begun beyond these.
   mutating func write(
-    _ http2: HTTP2Connection, to context: ChannelHandlerContext, bytesMax: Int = .max
+    _ http2: HTTP2Connection, to context: ChannelHandlerContext, _ driver: ChannelDriver, bytesMax: Int = .max
   ) -> Int {
     var written = 0
-    while written < bytesMax, context.channel.isWritable, let first = http2.nextOutput() {
+    while written < bytesMax, driver.isWritable, let first = http2.nextOutput() {
       // The storage is reused once the channel has let go of it.
       var filled = shared.bytes
       shared.bytes = ByteBuffer()

@@ -103,7 +103,8 @@ final class ServerChannelHandler: ChannelInboundHandler {
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { flushOutput(context) }
+    driver.isWritable = context.channel.isWritable
+    if driver.isWritable { flushOutput(context) }
   }
 
   private func flushOutput(_ context: ChannelHandlerContext) {
@@ -116,7 +117,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
     let share = connection.mustClose ? Int.max : resources.outputShare
     var written = 0
     while written < share {
-      let count = output.write(connection.http2, to: context, bytesMax: share &- written)
+      let count = output.write(connection.http2, to: context, driver, bytesMax: share &- written)
       guard count > 0 else { break }
       written &+= count
       // Sending closes streams, and what that sets free may be sent at once.
@@ -130,7 +131,7 @@ final class ServerChannelHandler: ChannelInboundHandler {
     // Writing may have found the connection broken.
     guard self.connection != nil else { return }
     // Who has more than his share of the turn goes on behind the others.
-    if written >= share || again, context.channel.isWritable { resources.continueLater(self) }
+    if written >= share || again, driver.isWritable { resources.continueLater(self) }
     if connection.mustClose {
       context.close(promise: nil)
     } else if connection.http2.isFinished || connection.isDrained {
