@@ -230,7 +230,7 @@ final class LogEraser: Sendable {
         var bytes = 0
         let statement = try connection.statement(
           """
-          SELECT \(LogRow.columns), CASE WHEN app_id = ?2 AND kind IN (1, 8) THEN payload END FROM log
+          SELECT \(LogRow.columns), CASE WHEN app_id = ?2 AND kind IN \(RecordKind.withBatches) THEN payload END FROM log
           WHERE first_offset >= ?1 ORDER BY first_offset
           """)
         defer { statement.reset() }
@@ -304,7 +304,7 @@ final class LogEraser: Sendable {
   /// - Returns: the events that were erased.
   private static func empty(_ found: FoundRow, _ connection: StoreConnection) throws -> Int {
     let emptied = try connection.first(
-      "SELECT \(LogRow.columns), CASE WHEN kind = 8 THEN payload END FROM log WHERE first_offset = ?",
+      "SELECT \(LogRow.columns), CASE WHEN kind = \(RecordKind.batches.rawValue) THEN payload END FROM log WHERE first_offset = ?",
       [.integer(Int64(bitPattern: found.offset))]
     ) { statement in
       let row = LogRow(statement)

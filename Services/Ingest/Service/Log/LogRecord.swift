@@ -17,7 +17,7 @@ struct LogRecord {
   private let stored: (bytes: UnsafeRawBufferPointer, checksum: UInt32)?
 
   /// Follows the record's last offset.
-  var end: UInt64 { firstOffset + count }
+  var end: UInt64 { firstOffset &+ count }
 
   /// Whether the payload is as it was written.
   func isIntact() -> Bool {
@@ -68,7 +68,7 @@ extension LogRow {
     for entry in PackedBatches.entries(index) {
       let end = start + Int(entry.bytes)
       records.append(LogRecord(entry, at: offset, UnsafeRawBufferPointer(rebasing: payload[start..<end])))
-      offset += UInt64(entry.events)
+      offset &+= UInt64(entry.events)
       start = end
     }
     return offset == self.end ? records : nil

@@ -213,6 +213,9 @@ enum RecordKind: Int64, Sendable {
   case batches = 8
   case erasure = 5
 
+  /// Those that hold batches, in SQL.
+  static let withBatches = "(\(batch.rawValue), \(batches.rawValue))"
+
   /// The number of the body's field in `LogRecord`.
   var bodyField: Int {
     switch self {

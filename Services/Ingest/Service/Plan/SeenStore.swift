@@ -48,7 +48,7 @@ enum SeenStore {
     let byID = Dictionary(uniqueKeysWithValues: apps.map { ($0.appID, $0) })
     let reader = BatchReader()
     _ = try connection.query(
-      "SELECT \(LogRow.columns), payload FROM log WHERE first_offset >= ? AND kind IN (1, 8)",
+      "SELECT \(LogRow.columns), payload FROM log WHERE first_offset >= ? AND kind IN \(RecordKind.withBatches)",
       [.integer(Int64(bitPattern: offset))]
     ) { statement in
       let row = LogRow(statement)
