@@ -16,6 +16,8 @@ typedef struct {
   sqlite3_file base;
   // 0: the file's pages carry no checksums, or nothing has been read yet.
   int page_bytes;
+  // Pages of the file as its first page says.
+  uint32_t pages;
   // Pages that a checkpoint copies.
   gathered_writes writes;
   // Whether a checkpoint runs that will copy all of the log: only then pages are held back.
@@ -81,6 +83,19 @@ static void learn(checked_file *file, const unsigned char *header) {
   int page_bytes = header[16] << 8 | header[17];
   if (page_bytes == 1) page_bytes = 65536;
   file->page_bytes = header[20] == FOOTFALL_PAGE_CHECK_BYTES ? page_bytes : 0;
+  file->pages = (uint32_t)header[28] << 24 | (uint32_t)header[29] << 16 | (uint32_t)header[30] << 8 | header[31];
+}
+
+// Fills what a leaf of a tree does not use with zeros (sqlite.org/fileformat2.html, 1.6). `secure_delete` zeroes what is deleted, but
+// where SQLite moves rows to another page it leaves their bytes behind in what is free then. A page of another kind begins with the
+// number of a page, whose first byte is that of a leaf only in a file of more than 10 << 24 pages, or, in a pointer map, with 1 to 5.
+static void clear_unused(checked_file *file, unsigned char *page, int page_bytes, sqlite3_int64 offset) {
+  if (file->pages == 0 || file->pages >= 10u << 24) return;
+  int head = offset == 0 ? 100 : 0, usable = page_bytes - FOOTFALL_PAGE_CHECK_BYTES;
+  if (page[head] != 10 && page[head] != 13) return;
+  int begin = head + 8 + 2 * (page[head + 3] << 8 | page[head + 4]), end = page[head + 5] << 8 | page[head + 6];
+  if (end == 0) end = 65536;
+  if (begin < end && end <= usable) memset(page + begin, 0, (size_t)(end - begin));
 }
 
 static int is_page(checked_file *file, int count, sqlite3_int64 offset) {
@@ -113,8 +128,9 @@ static int write_checked(sqlite3_file *file, const void *buffer, int count, sqli
   checked_file *checked = (checked_file *)file;
   if (offset == 0 && count >= 100) learn(checked, buffer);
   if (is_page(checked, count, offset)) {
-    // The reserved bytes are nobody else's: they are filled in place.
+    // The reserved bytes, and those that no row uses, are nobody else's: they are filled in place.
     unsigned char *page = (unsigned char *)buffer;
+    clear_unused(checked, page, count, offset);
     uint64_t computed = checksum(page, count, (uint64_t)(offset / count) + 1);
     memcpy(page + count - FOOTFALL_PAGE_CHECK_BYTES, &computed, 8);
   }

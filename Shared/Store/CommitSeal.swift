@@ -131,6 +131,21 @@ final class CommitSeal: @unchecked Sendable {
   }
 }
 
+/// The first bytes of a database (sqlite.org/fileformat2.html, section 1.3).
+enum DatabaseHead {
+  private static let bytes = 100
+  fileprivate static let userVersion = 60
+
+  /// `PRAGMA user_version` as the files say it, without SQLite: opening a file may write to it, and closing empties its write-ahead
+  /// log. 0: there is none.
+  static func userVersion(of path: String) -> Int {
+    if let version = WriteAheadLog.read(path + "-wal").userVersion { return Int(Int32(bitPattern: version)) }
+    let head = WriteAheadLog.bytes(of: path, max: bytes)
+    guard head.count == bytes, head.starts(with: Array("SQLite format 3\0".utf8)) else { return 0 }
+    return Int(Int32(bitPattern: WriteAheadLog.bigEndian(head, userVersion)))
+  }
+}
+
 /// SQLite's write-ahead log as bytes (sqlite.org/fileformat2.html, section 4).
 enum WriteAheadLog {
   static let headBytes = 32
@@ -142,6 +157,8 @@ enum WriteAheadLog {
     var salt2: UInt32 = 0
     /// Frames from the first on that fit their checksums.
     var frames: UInt32 = 0
+    /// `PRAGMA user_version` as of the last commit; nil: no commit has written the database's first page.
+    var userVersion: UInt32?
   }
 
   static func read(_ path: String) -> Content {
@@ -160,6 +177,7 @@ enum WriteAheadLog {
     let pageBytes = Int(bigEndian(bytes, 8))
     guard pageBytes >= 512, pageBytes <= 65_536 else { return Content() }
     var offset = headBytes
+    var userVersion: UInt32?
     while offset + frameHeadBytes + pageBytes <= bytes.count {
       guard bigEndian(bytes, offset + 8) == content.salt1,
         bigEndian(bytes, offset + 12) == content.salt2
@@ -169,6 +187,10 @@ enum WriteAheadLog {
       guard sum.first == bigEndian(bytes, offset + 16), sum.second == bigEndian(bytes, offset + 20)
       else { break }
       content.frames += 1
+      if bigEndian(bytes, offset) == 1 {
+        userVersion = bigEndian(bytes, offset + frameHeadBytes + DatabaseHead.userVersion)
+      }
+      if bigEndian(bytes, offset + 4) != 0 { content.userVersion = userVersion }
       offset += frameHeadBytes + pageBytes
     }
     return content

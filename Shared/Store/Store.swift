@@ -39,6 +39,7 @@ package final class Store: Sendable {
     self.path = path
     self.options = options
     let lock = try StoreLock(path: path)
+    try Migrator.refuseNewer(path, than: migrations)
     try StoreFile.make(path)
     guard footfall_page_checks_register() == 0 else {
       throw StoreError(.cannotOpen, "\(path): the layer of page checksums cannot be registered")
@@ -50,12 +51,19 @@ package final class Store: Sendable {
       }
       try CommitSeal.check(database: path)
     }
-    seal = options.sealsCommits ? try CommitSeal(path: path) : nil
+    let seal = options.sealsCommits ? try CommitSeal(path: path) : nil
+    self.seal = seal
     writer = try ConfinedConnection(path: path, role: .writer, options: options)
     readers = ReaderPool(path: path, options: options)
     state = Mutex(State(lock: lock, onPoison: onPoison))
     let pageBytes = try writer.sync { connection in
-      try Migrator.migrate(connection, path: path, migrations)
+      do {
+        try Migrator.migrate(connection, migrations)
+      } catch {
+        // The connection that closes now empties the write-ahead log.
+        seal?.release()
+        throw error
+      }
       return try connection.first("PRAGMA page_size") { $0.int(0) } ?? options.pageBytes
     }
     checkpointPages = max(options.checkpointBytes / pageBytes, 1)
