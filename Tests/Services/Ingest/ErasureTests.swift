@@ -104,6 +104,32 @@ import Testing
     #expect(pass.damagedCount == 0)
   }
 
+  @Test func `nothing of erased users is left where quarantine has moved its rows`() async throws {
+    let fixture = try await Fixture()
+    let users = (0..<12).map { "u\($0)" }
+    var random = SeededRandom(seed: 5)
+    for number in 0..<60 {
+      _ = try await fixture.sendTogether(
+        (0..<8).map { batch in
+          request(
+            random.pick(users), number * 8 + batch, events: random.pick([1, 3, 30]),
+            fill: random.pick([5, 100, 900]))
+        }, received: Fixture.start + 9 * Fixture.day)
+    }
+    try await withEraser(fixture) {
+      for user in users.dropLast() {
+        _ = try await fixture.core.eraseUser(appID: "shop", openID: "open-\(user)-", now: Fixture.start)
+      }
+    }
+    let bytes = try files(fixture)
+    for user in users.dropLast() {
+      for mark in marks(user) {
+        #expect(bytes.range(of: Data(mark.utf8)) == nil, "\(mark) is still in the files")
+      }
+    }
+    #expect(bytes.range(of: Data("open-u11-".utf8)) != nil)
+  }
+
   @Test func `the record tells of the user only to who knows the id`() async throws {
     let fixture = try await Fixture()
     _ = try await fixture.send(request("a", 1))

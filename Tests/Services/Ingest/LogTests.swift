@@ -355,6 +355,18 @@ import Testing
     #expect(again.duplicates == 1)
   }
 
+  @Test(arguments: [-1, 0, 1, Int64.max, .min])
+  func `a row that lies about its events neither stops retention nor takes others with it`(count: Int64) async throws {
+    let fixture = try await Fixture(policy: LogPolicy(keepMilliseconds: 3 * Fixture.day))
+    try await fill(fixture, batches: 10)
+    try fixture.reopen(policy: LogPolicy(keepMilliseconds: 3 * Fixture.day)) {
+      try fixture.tamper { try $0.execute("UPDATE log SET count = \(count) WHERE first_offset = 5") }
+    }
+    try await fixture.core.removeOld(now: Fixture.start + 9 * Fixture.day)
+    #expect(fixture.core.firstOffset == 13)
+    #expect(try await fixture.records(from: 13).map(\.firstOffset) == [13, 15, 17, 19])
+  }
+
   @Test func `records are removed for their size, in several small transactions`() async throws {
     let fixture = try await Fixture(policy: LogPolicy(keepBytes: 20_000))
     for batch in 0..<1_500 { _ = try await fixture.send([Fixture.event(id: "\(batch)")]) }

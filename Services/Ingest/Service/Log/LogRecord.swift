@@ -66,6 +66,7 @@ extension LogRow {
     var offset = header.firstOffset
     var start = index.count
     for entry in PackedBatches.entries(index) {
+      guard (1...UInt32(EventLimits.eventsPerBatchMax)).contains(entry.events) else { return nil }
       let end = start + Int(entry.bytes)
       records.append(LogRecord(entry, at: offset, UnsafeRawBufferPointer(rebasing: payload[start..<end])))
       offset &+= UInt64(entry.events)

@@ -25,24 +25,26 @@ struct LogRetention: Sendable {
     _ connection: StoreConnection, bound: UInt64, payloadBytes: Int64, now: Int64
   ) throws -> Step {
     let statement = try connection.statement(
-      """
-      SELECT first_offset, count, received_ms, bytes_before, length(payload) FROM log
-      WHERE first_offset < (SELECT max(first_offset) FROM log) ORDER BY first_offset
-      """)
+      "SELECT first_offset, received_ms, bytes_before, length(payload) FROM log ORDER BY first_offset")
     var step = Step(first: 0)
     var bytes: Int64 = 0
     var isDone = false
-    // The last row stays in every case: the log's end is read from it.
+    // A row ends where the next one begins, whatever it says itself: nothing here reads its checksum. The last row stays in every
+    // case: the log's end is read from it.
+    var before: (due: Bool, bytes: Int64)?
     while try !isDone && statement.step() {
       let first = UInt64(bitPattern: statement.int64(0))
-      if step.rows == 0 { step.first = first }
-      let end = first + UInt64(bitPattern: statement.int64(1))
-      let isDue = isDue(received: statement.int64(2), after: payloadBytes - statement.int64(3), now)
-      guard isDue, end <= bound else { break }
-      step.first = end
-      step.rows += 1
-      bytes += statement.int64(4)
-      isDone = step.rows >= Limits.retentionRowsMax || bytes >= Limits.retentionBytes
+      if let row = before {
+        guard row.due, first <= bound else { break }
+        step.first = first
+        step.rows += 1
+        bytes += row.bytes
+        isDone = step.rows >= Limits.retentionRowsMax || bytes >= Limits.retentionBytes
+      } else {
+        step.first = first
+      }
+      let due = isDue(received: statement.int64(1), after: payloadBytes &- statement.int64(2), now)
+      before = (due, statement.int64(3))
     }
     statement.reset()
     step.isPartial = isDone
@@ -55,7 +57,7 @@ struct LogRetention: Sendable {
 
   /// - Parameter bytes: of payload from the record on.
   private func isDue(received: Int64, after bytes: Int64, _ now: Int64) -> Bool {
-    if policy.keepMilliseconds > 0, now - received > policy.keepMilliseconds { return true }
+    if policy.keepMilliseconds > 0, now &- received > policy.keepMilliseconds { return true }
     return policy.keepBytes > 0 && bytes > policy.keepBytes
   }
 }
