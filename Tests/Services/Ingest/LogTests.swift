@@ -291,9 +291,10 @@ import Testing
     #expect(try await fixture.batches() == requests)
   }
 
-  @Test func `a change lies behind the batches before it, within one transaction too`() async throws {
+  @Test func `batches keep their order, and offsets have no gaps, where changes come between`() async throws {
     let fixture = try await Fixture()
-    // Which of them share a transaction is the writer's to say; the order is not.
+    // Where the change lies among them is the writer's to say. (That no batch of a user lies behind the record that takes consent
+    // back is `PrivacyTests`'.)
     for number in 0..<20 {
       async let events = fixture.sendTogether(
         (0..<8).map { Fixture.request([Fixture.event(id: "\(number)/\($0)")]) })
