@@ -19,11 +19,13 @@ class LoneKiller(Killer):
         self.wait(number, delay_max)
         self.kills_in_flight += self.journal.in_flight > 0
         self.process.kill()
+        self.check_killed(self.process)
         self.kills += 1
         if self.random.random() < 0.1:
             self.process.start()
             time.sleep(self.random.uniform(0, 0.15))
             self.process.kill()
+            self.check_killed(self.process)
             self.early_kills += 1
         since = self.journal.batches
         begin = time.monotonic()

@@ -1,5 +1,6 @@
 """Kills and restarts, and measures how long a service is away."""
 
+import signal
 import time
 
 import grpc
@@ -34,20 +35,24 @@ class Killer:
         if number % 4 == 3:
             return
         end = time.monotonic() + AIM_SECONDS_MAX
-        while self.journal.in_flight == 0 and time.monotonic() < end:
-            time.sleep(0)
-        time.sleep(self.random.uniform(0, AIMED_DELAY_SECONDS_MAX))
+        while time.monotonic() < end:
+            while self.journal.in_flight == 0 and time.monotonic() < end:
+                time.sleep(0)
+            time.sleep(self.random.uniform(0, AIMED_DELAY_SECONDS_MAX))
+            # This thread may have waited its turn for longer than the batch took.
+            if self.journal.in_flight > 0:
+                return
 
     def cycle(self, number):
-        self.wait(number, DELAY_SECONDS_MAX)
-        self.check_running()
         everything = self.random.random() < 0.1
         names = list(SERVICES) if everything else [SERVICES[number % len(SERVICES)]]
         self.all_kills += everything
+        self.random.shuffle(names)
+        self.wait(number, DELAY_SECONDS_MAX)
+        # Nothing between the look and the blow that could let another thread run.
         if "ingest" in names:
             self.ingest_kills += 1
             self.kills_in_flight += self.journal.in_flight > 0
-        self.random.shuffle(names)
         for name in names:
             self.kill(name)
         time.sleep(self.random.uniform(0, DOWN_SECONDS_MAX))
@@ -61,7 +66,9 @@ class Killer:
             time.sleep(0.002)
 
     def kill(self, name):
-        self.suite.processes[name].kill()
+        process = self.suite.processes[name]
+        process.kill()
+        self.check_killed(process)
         self.kills[name] += 1
 
     def restart(self, name):
@@ -101,4 +108,12 @@ class Killer:
     def check_running(self):
         for process in self.suite.processes.values():
             if not process.running:
-                raise Broken(f"{process.name} ended by itself, status {process.child.returncode}:\n{process.log_tail()}")
+                self.tell_ended(process)
+
+    def check_killed(self, process):
+        """It was this blow, and nothing before it."""
+        if process.child.returncode != -signal.SIGKILL:
+            self.tell_ended(process)
+
+    def tell_ended(self, process):
+        raise Broken(f"{process.name} ended by itself, status {process.child.returncode}:\n{process.log_tail()}")
