@@ -10,15 +10,18 @@ internal import CNghttp2
 package struct HeaderField: Sendable {
   package var name: [UInt8]
   package var value: [UInt8]
+  /// Whether header compression remembers the field, so that it is a byte the next time. Not for a value that comes once: it would
+  /// push out what comes again, and be looked at for nothing with each field of its name.
+  package var isIndexed: Bool
 
   package init(_ name: String, _ value: String) {
-    self.name = Array(name.utf8)
-    self.value = Array(value.utf8)
+    self.init(name: Array(name.utf8), value: Array(value.utf8))
   }
 
-  package init(name: [UInt8], value: [UInt8]) {
+  package init(name: [UInt8], value: [UInt8], isIndexed: Bool = true) {
     self.name = name
     self.value = value
+    self.isIndexed = isIndexed
   }
 }
 
@@ -504,7 +507,7 @@ package final class HTTP2Connection {
         values.append(
           nghttp2_nv(
             name: name, value: value, namelen: field.name.count, valuelen: field.value.count,
-            flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
+            flags: UInt8((field.isIndexed ? NGHTTP2_NV_FLAG_NONE : NGHTTP2_NV_FLAG_NO_INDEX).rawValue)))
         position += field.name.count + field.value.count
       }
       return values.withUnsafeBufferPointer { body($0.baseAddress, $0.count) }

@@ -4,8 +4,8 @@ internal import HTTP2
 ///
 /// A client that is refused sends its next call at once, and reading calls to refuse them takes the processor from those who work
 /// on what was taken. So what such a connection sends is not let come again when it is consumed but in its turn here: all of
-/// them together get an eighth more than what is taken. Calls that would be refused wait at the client; those that come are
-/// few, find nothing before them, and are answered soon.
+/// them together get an eighth more than what is taken while calls are refused, and half as much more while none are. Calls
+/// that would be refused wait at the client; those that come are few, find nothing before them, and are answered soon.
 ///
 /// One for all connections of an event loop, used on it only. Cost: nothing where nothing is refused.
 package final class CreditPace {
@@ -21,6 +21,7 @@ package final class CreditPace {
   /// Request bytes per nanosecond that are taken; nil: not known yet.
   private var taken: Double?
   private var measuredAt: Int64 = 0
+  private var refusedAt: Int64 = 0
   private var measuredBytes = 0
   /// Called when the first connection begins to wait: `step` is due every `stepNanoseconds` from then on.
   package var onWaiting: () -> Void = {}
@@ -34,8 +35,10 @@ package final class CreditPace {
   /// However little is taken: everybody gets a turn within about this time.
   private static let turnNanoseconds = 25_000_000.0
   private static let surplus = 1.125
+  /// The same where nothing was refused for `measureNanoseconds`.
+  private static let surplusWithRoom = 1.5
   /// Of all narrow windows, as long as none is smaller than `ServerLimits.refusingWindowBytes`.
-  private static let windowBytesTogether = 1 << 20
+  private static let windowBytesTogether = 4 << 20
 
   /// - Parameter core: of the server whose calls count.
   package init(core: ServerCore, loop: Int) {
@@ -50,6 +53,7 @@ package final class CreditPace {
 
   func opened() { connectionCount += 1 }
   func closed() { connectionCount -= 1 }
+  func refused(at now: Int64) { refusedAt = now }
 
   /// A connection has consumed bytes that it withholds.
   func add(_ connection: ServerConnection) {
@@ -63,12 +67,11 @@ package final class CreditPace {
     measure(now)
     let elapsed = min(now &- steppedAt, Self.burstNanoseconds)
     steppedAt = now
-    guard let taken else {
-      giveBack(waiting.count)
-      return false
-    }
+    let hasRoom = now &- refusedAt > Self.measureNanoseconds
+    // Not known in the first moments of a rush: all at once would be another rush.
     let rate = max(
-      taken * Self.surplus, Double(waiting.count * windowBytesMin) / Self.turnNanoseconds)
+      (taken ?? 0) * (hasRoom ? Self.surplusWithRoom : Self.surplus),
+      Double(waiting.count * windowBytesMin) / Self.turnNanoseconds)
     budget = min(budget + Double(elapsed) * rate, Double(Self.burstNanoseconds) * rate)
     var count = 0
     while count < waiting.count, budget > 0 {

@@ -1,3 +1,5 @@
+internal import HTTP2
+
 /// How gRPC writes values into header fields (PROTOCOL-HTTP2.md).
 package enum HeaderCoding {
   /// Percent-encodes all but 0x20-0x24 and 0x26-0x7E, as `grpc-message` wants it.
@@ -151,5 +153,14 @@ package enum HeaderCoding {
       encoded += piece
     }
     return encoded
+  }
+}
+
+extension HeaderField {
+  /// A custom field. The names of a call come once.
+  init(_ entry: Metadata.Entry) {
+    self.init(
+      name: Array(entry.name.utf8), value: HeaderCoding.encode(entry),
+      isIndexed: entry.name != RequestID.header && entry.name != RequestID.traceHeader)
   }
 }

@@ -30,17 +30,14 @@ package final class RequestHeaders {
     var fields = fields(of: call.request.method)
     if let deadline = call.request.deadline {
       let timeout = HeaderCoding.timeout(milliseconds: deadline.remainingMilliseconds)
-      fields.append(HeaderField(name: Self.timeoutName, value: Array(timeout.utf8)))
+      fields.append(HeaderField(name: Self.timeoutName, value: Array(timeout.utf8), isIndexed: false))
     }
     if call.previousAttempts > 0 {
       fields.append(HeaderField("grpc-previous-rpc-attempts", "\(call.previousAttempts)"))
     }
     // Also where the first message is not packed: a stream's headers leave before its messages.
     if call.request.compression == .gzip { fields.append(Self.gzip) }
-    for entry in call.request.metadata.entries {
-      fields.append(
-        HeaderField(name: Array(entry.name.utf8), value: HeaderCoding.encode(entry)))
-    }
+    for entry in call.request.metadata.entries { fields.append(HeaderField(entry)) }
     return fields
   }
 

@@ -195,9 +195,7 @@ extension ServerConnection {
 
   private func head(_ metadata: Metadata) -> [HeaderField] {
     [HeaderField(":status", "200"), HeaderField("content-type", "application/grpc")]
-      + metadata.entries.map {
-        HeaderField(name: Array($0.name.utf8), value: HeaderCoding.encode($0))
-      }
+      + metadata.entries.map { HeaderField($0) }
   }
 
   /// Status, message, details and metadata, in this order, as far as the budget goes: trailers beyond the client's header limit would
@@ -206,21 +204,26 @@ extension ServerConnection {
     var fields = [HeaderField("grpc-status", "\(error.code.rawValue)")]
     // For `:status` and `content-type` of a Trailers-Only answer, and the status itself.
     var room = core.limits.trailerBytesMax - 160
-    func add(_ name: String, _ value: [UInt8]) {
-      let cost = name.utf8.count + value.count + 32
+    func add(_ field: HeaderField) {
+      let cost = field.name.count + field.value.count + 32
       guard cost <= room else { return }
       room -= cost
-      fields.append(HeaderField(name: Array(name.utf8), value: value))
+      fields.append(field)
     }
     if !error.message.isEmpty {
-      add("grpc-message", HeaderCoding.percentEncode(error.message, bytesMax: room / 2 - 48))
+      add(
+        HeaderField(
+          name: Array("grpc-message".utf8),
+          value: HeaderCoding.percentEncode(error.message, bytesMax: room / 2 - 48)))
     }
     if !error.details.isEmpty {
-      add("grpc-status-details-bin", HeaderCoding.base64Encode(error.details))
+      add(
+        HeaderField(
+          name: Array("grpc-status-details-bin".utf8), value: HeaderCoding.base64Encode(error.details),
+          isIndexed: false))
     }
-    for entry in error.metadata.entries + trailing.entries {
-      add(entry.name, HeaderCoding.encode(entry))
-    }
+    for entry in error.metadata.entries { add(HeaderField(entry)) }
+    for entry in trailing.entries { add(HeaderField(entry)) }
     return fields
   }
 }

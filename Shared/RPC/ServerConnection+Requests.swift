@@ -77,15 +77,15 @@ extension ServerConnection {
     if let timeout = timeoutNanoseconds { stream.pointee.userDeadline = now &+ timeout }
     routed.statistics.began(loop: loop, at: now)
     if let error = overload(stream, routed) {
-      narrowWindow()
+      narrowWindow(isRefused: true)
       return fail(stream, error)
     }
     if let gate = routed.gate {
       switch gate(principal(of: stream)) {
       case .open: break
-      case .crowded: narrowWindow()
+      case .crowded: narrowWindow(isRefused: false)
       case .shut(let error):
-        narrowWindow()
+        narrowWindow(isRefused: true)
         return fail(stream, error)
       }
     }
@@ -156,12 +156,13 @@ extension ServerConnection {
       } else {
         RPCError(
           .resourceExhausted,
-          "the server is full: of at most \(limits.runningCallsMax) calls \(core.admission.runningCalls) run")
+          "the server is full: at most \(limits.runningCallsMax) calls run at once, and of one app "
+            + "\(limits.runningCallsPerAppPercent) % of them once half are taken")
       }
-    // Spread out, so that those who are refused together do not come back together.
+    // Spread out, so that those who are refused together do not come back together; in steps, which header compression remembers.
     let pushback = limits.pushbackMilliseconds
-    let spread = pushback > 0 ? Int(truncatingIfNeeded: MonotonicClock.now >> 10) % pushback : 0
-    error.metadata.add("grpc-retry-pushback-ms", "\(pushback + spread)")
+    let step = Int(truncatingIfNeeded: MonotonicClock.now >> 10) & 7
+    error.metadata.add("grpc-retry-pushback-ms", "\(pushback + pushback * step / 8)")
     return error
   }
 

@@ -69,10 +69,11 @@ extension ServerConnection {
 
   /// A call was refused for want of room, or nearly: those behind it would be, too. What the connection sends from now on waits at
   /// the client until `CreditPace` lets it come.
-  func narrowWindow() {
+  func narrowWindow(isRefused: Bool) {
     let isFirst = timers.refusedAt == 0
     timers.refusedAt = now
     guard let pace else { return }
+    if isRefused { pace.refused(at: now) }
     if isFirst { http2.withholdsCredit = true }
     let bytes = min(pace.windowBytes, timers.windowBytes)
     // There are more connections by now.

@@ -108,6 +108,39 @@ private struct Echo: ServiceHandlers {
   }
 }
 
+/// What refusals cost where they are many.
+@Suite struct RefusalBytesTests {
+  @Test func `the names of refused calls do not push what all refusals say out of the header compression`() throws {
+    let server = try ServerConnection(
+      core: ServerCore(
+        router: Router([Echo()]), limits: ServerLimits(), authorizer: OpenAuthorizer(), observer: Observer()),
+      driver: InlineDriver(), peer: "test", memory: SessionMemory())
+    let client = try HTTP2Connection(role: .client, memory: SessionMemory())
+    var sizes: [Int] = []
+    for _ in 0..<200 {
+      let stream = try #require(
+        client.request([
+          HeaderField(":method", "POST"), HeaderField(":scheme", "http"),
+          HeaderField(":path", "/a.B/D"), HeaderField(":authority", "x"),
+          HeaderField("content-type", "application/grpc"), HeaderField("te", "trailers"),
+        ]))
+      client.endBody(stream)
+      while let output = client.nextOutput() { try server.receive(output) }
+      var size = 0
+      while let output = server.http2.nextOutput() {
+        size += output.count
+        try client.receive(output)
+        server.processEvents()
+      }
+      while client.nextEvent() != nil {}
+      client.release(stream)
+      sizes.append(size)
+    }
+    // The first one tells all of it; the others their own name only.
+    #expect(sizes.dropFirst().allSatisfy { $0 < 70 }, "\(sizes)")
+  }
+}
+
 /// Reads nothing until it is let, then answers how many messages came.
 private final class SlowReader: ServiceHandlers {
   static let serviceName = "a.B"
