@@ -53,6 +53,13 @@ import Testing
         }
         try cache.finish(connection)
       }
+      let journalBytes = try store.read { connection in
+        try (0...1).reduce(0) { sum, half in
+          try sum + (connection.first("SELECT sum(length(entries)) FROM device_journal_\(half)") { $0.int(0) } ?? 0)
+        }
+      }
+      // Each half and the row that filled it, and spent rows of a half until that is half full.
+      #expect(journalBytes <= 3 * 600 + 2 * 700, "seed \(seed), step \(step)")
       if random.oneIn(20) {
         if random.oneIn(2) { try store.write { try cache.saveAll($0) } }
         cache = make()

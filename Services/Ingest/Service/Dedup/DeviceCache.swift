@@ -28,8 +28,8 @@ package struct DeviceKey: Hashable, BitwiseCopyable, Sendable {
 ///
 /// What a transaction adds to windows goes into a journal with it, in one row. The windows themselves are written later, many
 /// of a page at a time: while one half of the journal fills, the windows that the other half speaks of are written, a few
-/// with each transaction; then that half is emptied. After a crash the journal is applied to the table's windows: what these
-/// know already changes nothing.
+/// with each transaction. Then the halves change places, and the rows that are not needed any more are deleted, a few with each
+/// transaction too. After a crash the journal is applied to the table's windows: what these know already changes nothing.
 ///
 /// Used by the writer only.
 package final class DeviceCache {
@@ -61,6 +61,11 @@ package final class DeviceCache {
   private var leaving: [Int32] = []
   private var written = 0
   private var nextRow: Int64 = 1
+  /// The first row of each half's own; those before it in the half that fills are spent.
+  private var firstRows: [Int64] = [1, 1]
+  /// Rows of the half that fills whose windows are all written, and how many of them are deleted.
+  private var spent: Range<Int64> = 1..<1
+  private var deleted = 0
 
   /// - Parameters:
   ///   - capacity: windows in memory.
@@ -136,6 +141,7 @@ package final class DeviceCache {
     journal = DeviceJournal()
     (newest, oldest) = (Self.none, Self.none)
     (half, halfBytes, written, nextRow) = (0, 0, 0, 1)
+    (firstRows, spent, deleted) = ([1, 1], 1..<1, 0)
   }
 
   // MARK: Writing
@@ -167,10 +173,28 @@ package final class DeviceCache {
       try save(leaving[written], connection)
       written += 1
     }
+    try deleteSpent(filled, connection)
     guard filled >= 1 else { return }
-    try connection.execute("DELETE FROM device_journal_\(1 - half)")
     startLeaving()
-    (half, halfBytes) = (1 - half, 0)
+    changeHalves()
+  }
+
+  /// The rows of the other half are spent: it is the one that fills from here on.
+  private func changeHalves() {
+    half = 1 - half
+    spent = firstRows[half]..<firstRows[1 - half]
+    (firstRows[half], halfBytes, deleted) = (nextRow, 0, 0)
+  }
+
+  /// So many spent rows that they are gone when the half is half full: all at once would be 8 MiB in one transaction, for which
+  /// everybody waits.
+  private func deleteSpent(_ filled: Double, _ connection: StoreConnection) throws {
+    let due = min(spent.count, Int(Double(spent.count) * filled * 2) + 1)
+    guard deleted < due else { return }
+    let statement = try connection.statement("DELETE FROM device_journal_\(half) WHERE number < ?")
+    try statement.bind(1, spent.lowerBound + Int64(due))
+    try statement.run()
+    deleted = due
   }
 
   /// The windows that have changed so far are to be written next.
@@ -190,26 +214,36 @@ package final class DeviceCache {
     leaving.removeAll()
     dirty.removeAll(keepingCapacity: true)
     (written, halfBytes) = (0, 0)
+    (firstRows, spent, deleted) = ([nextRow, nextRow], nextRow..<nextRow, 0)
   }
 
   /// At the start: applies what a crash has left in the journal, and goes on with it. Nothing is written as long as the windows
   /// fit into memory: a full disk does not keep the log from starting.
   package func recover(_ connection: StoreConnection) throws {
-    let last = try (0...1).map { half in
-      try connection.first("SELECT max(number) FROM device_journal_\(half)") { $0.int64(0) } ?? 0
+    let rows = try (0...1).map { half in
+      try connection.first(
+        """
+        SELECT (SELECT min(number) FROM device_journal_\(half)), (SELECT max(number) FROM device_journal_\(half))
+        """) { $0.int64(0)..<$0.int64(1) + 1 } ?? 0..<1
     }
-    half = last[1] > last[0] ? 1 : 0
-    nextRow = max(last[0], last[1]) + 1
-    _ = try apply(1 - half, connection)
+    half = rows[1].upperBound > rows[0].upperBound ? 1 : 0
+    let (own, other) = (rows[half], rows[1 - half])
+    nextRow = own.upperBound
+    // Numbers rise from transaction to transaction: what lies before the other half's rows is spent.
+    let first = max(own.lowerBound, other.upperBound)
+    firstRows[half] = first
+    firstRows[1 - half] = other.upperBound == 1 ? first : other.lowerBound
+    (spent, deleted) = (min(own.lowerBound, first)..<first, 0)
+    _ = try apply(1 - half, from: firstRows[1 - half], connection)
     startLeaving()
-    halfBytes = try apply(half, connection)
+    halfBytes = try apply(half, from: first, connection)
   }
 
-  /// - Returns: bytes of this half.
-  private func apply(_ half: Int, _ connection: StoreConnection) throws -> Int {
-    let rows = try connection.query("SELECT entries FROM device_journal_\(half) ORDER BY number") {
-      $0.bytes(0)
-    }
+  /// - Returns: bytes of this half's rows from a number on.
+  private func apply(_ half: Int, from first: Int64, _ connection: StoreConnection) throws -> Int {
+    let rows = try connection.query(
+      "SELECT entries FROM device_journal_\(half) WHERE number >= ? ORDER BY number", [.integer(first)]
+    ) { $0.bytes(0) }
     for row in rows {
       try row.withUnsafeBytes { bytes in
         try DeviceJournal.read(bytes) { key, sequence, content in
