@@ -11,9 +11,10 @@ package enum ThreadTurns {
   /// ns. A thread that asks for short turns is let in as soon as it has something to do: kernels from 6.12 on take the shortest
   /// request first. Without it a loop waits until the kernel looks again by itself, every 4 ms where that is common.
   private static let loopSlice: UInt64 = 100_000
-  /// Of a thread that works without end beside a loop: two thirds of what the loop gets, if that wants all it can get. With equal rights
-  /// a loop that needs nearly half of a processor has had its share now and then when something comes, and waits for up to 4 ms.
-  private static let writerNiceness: Int32 = 2
+  /// Of a thread that works without end beside a loop: a quarter of what the loop gets, if that wants all it can get. With equal rights
+  /// a loop that needs nearly half of a processor has had its share now and then when something comes, and waits for up to 4 ms; with
+  /// two thirds it tells those whom it refuses in a rush twice as late. What it takes is bounded, so the thread gets its time.
+  private static let writerNiceness: Int32 = 6
   /// A tenth of what an event loop gets.
   private static let backgroundNiceness: Int32 = 10
 

@@ -88,7 +88,7 @@ enum IngestErrors {
       max(milliseconds, Limits.pushbackMillisecondsMin),
       """
       the writer's queue is full, or holds this app's share of it: at most \(Limits.queuedBatchesMax) batches, or what is \
-      written in \(Limits.queueDelayMilliseconds) ms
+      written in \(Limits.queueDelayMilliseconds) ms or \(Limits.queuedGroups) transactions
       """)
   }
   private static let pushbackStep = 10

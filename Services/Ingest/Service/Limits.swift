@@ -7,10 +7,22 @@ package enum Limits {
   /// How large a batch is taken to be before its bytes have come, bytes of memory.
   static let usualBatchBytes = 16 << 10
   /// Bytes of memory of the batches that wait for the writer, at most and at least: between the two, what is written in
-  /// `queueDelayMilliseconds`.
+  /// `queueDelayMilliseconds`. The least is what 64 clients send that come at once, each with the window that a connection begins with,
+  /// and a half.
   package static let queuedBytesMax = 64 << 20
-  package static let queuedBytesMin = 6 << 20
-  static let queueDelayMilliseconds = 100
+  package static let queuedBytesMin = 12 << 20
+  static let queueDelayMilliseconds = 60
+  /// As many transactions may wait where they take longer, up to so long.
+  static let queuedGroups = 4
+  static let queueDelayMillisecondsMax = 400
+  /// A queue that has not run low while the writer wrote for so long stands; then it is held to half of its time. A group counts for so
+  /// much at most.
+  static let standingNanoseconds: Int64 = 200_000_000
+  static let watchedGroupNanosecondsMax: Int64 = 25_000_000
+  /// Low is what is written in so long; so little as the second says that the writer has had nothing to do.
+  static let standingLeadMilliseconds = 7.5
+  static let idleLeadMilliseconds = 1.0
+  package static let standingBytesMin = 6 << 20
   /// Smaller groups tell nothing of the writer's speed: their time is the disk's.
   static let rateGroupBytesMin = 256 << 10
   /// What a batch that waits takes beside its bytes: itself, and each of its events.
@@ -38,9 +50,10 @@ package enum Limits {
   static let keyBytesPerSecondMax: UInt64 = 1_000_000_000_000
 
   /// Devices whose windows are in memory, about 900 bytes each.
-  package static let cachedDevicesMax = 65_536
-  /// Bytes of one half of the devices' journal: what a start after a crash reads at most twice.
-  package static let deviceJournalBytesMax = 8 << 20
+  package static let cachedDevicesMax = 131_072
+  /// Bytes of one half of the devices' journal: what a start after a crash reads at most twice, in half a second. With less, windows
+  /// are written more often.
+  package static let deviceJournalBytesMax = 32 << 20
   /// Days for which the ids of events that came in time are remembered: the lateness bound and one more, because an event's
   /// time may lie up to 5 minutes after its receipt, and a run of ids begins and ends with a day.
   package static let eventIDDays = 8

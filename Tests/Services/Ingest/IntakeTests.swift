@@ -126,19 +126,96 @@ import Testing
 
   // MARK: The queue
 
-  @Test func `the queue holds what is written in a tenth of a second`() {
+  /// A writer that takes the same time for each group.
+  private struct Writer {
     var bound = QueueBound()
-    #expect(bound.bytesMax == Limits.queuedBytesMax)
-    for _ in 0..<200 { bound.committed(bytes: 1_000_000, nanoseconds: 10_000_000) }
-    #expect(abs(bound.bytesMax - 10_000_000) < 200_000)
-    #expect(abs(bound.pushback(queued: 20_000_000) - 200) <= 2)
+
+    mutating func write(
+      megabytes: Double = 2, milliseconds: Double = 5, queued: Double = 0, refuses: Bool = false, times: Int = 1
+    ) {
+      for _ in 0..<times {
+        if refuses { bound.refused() }
+        bound.committed(
+          bytes: Int(megabytes * 1e6), nanoseconds: Int64(milliseconds * 1e6), queued: Int(queued * 1e6))
+      }
+    }
+
+    var megabytes: Double { Double(bound.bytesMax) / 1e6 }
+  }
+
+  @Test func `the queue holds what is written in 60 ms, or in four transactions`() {
+    var writer = Writer()
+    #expect(writer.bound.bytesMax == Limits.queuedBytesMax)
+    writer.write(times: 200)
+    #expect(abs(writer.megabytes - 24) < 0.1)
+    #expect(abs(writer.bound.pushback(queued: 20_000_000) - 50) <= 1)
+    writer.write(megabytes: 4, milliseconds: 20, times: 200)
+    #expect(abs(writer.megabytes - 16) < 0.1)
     // Small groups tell nothing.
-    for _ in 0..<200 { bound.committed(bytes: 1_000, nanoseconds: 10_000_000) }
-    #expect(abs(bound.bytesMax - 10_000_000) < 200_000)
-    for _ in 0..<200 { bound.committed(bytes: 1_000_000, nanoseconds: 1_000_000_000) }
-    #expect(bound.bytesMax == Limits.queuedBytesMin)
-    for _ in 0..<200 { bound.committed(bytes: 8_000_000, nanoseconds: 1_000) }
-    #expect(bound.bytesMax == Limits.queuedBytesMax)
+    writer.write(megabytes: 0.001, milliseconds: 10, times: 200)
+    #expect(abs(writer.megabytes - 16) < 0.1)
+    // Four of these would be 8 s.
+    writer.write(megabytes: 100, milliseconds: 2_000, times: 200)
+    #expect(abs(writer.megabytes - 20) < 0.1)
+    writer.write(megabytes: 1, milliseconds: 1_000, times: 200)
+    #expect(writer.bound.bytesMax == Limits.queuedBytesMin)
+    writer.write(megabytes: 8, milliseconds: 0.001, times: 200)
+    #expect(writer.bound.bytesMax == Limits.queuedBytesMax)
+  }
+
+  @Test func `a queue that stands is held to half, until the writer has had nothing to do`() {
+    var writer = Writer()
+    writer.write(times: 200)
+    writer.write(queued: 10, refuses: true, times: 39)
+    #expect(!writer.bound.isStanding)
+    writer.write(queued: 10, refuses: true, times: 2)
+    #expect(writer.bound.isStanding)
+    #expect(abs(writer.megabytes - 12) < 0.1)
+    // As long as it stands, whether anything is refused or not.
+    writer.write(queued: 10, times: 400)
+    #expect(writer.bound.isStanding)
+    writer.write(queued: 0.2)
+    #expect(!writer.bound.isStanding)
+    #expect(abs(writer.megabytes - 24) < 0.1)
+  }
+
+  @Test func `a queue that runs low now and then does not stand`() {
+    var writer = Writer()
+    writer.write(times: 200)
+    for _ in 0..<20 {
+      writer.write(queued: 20, refuses: true, times: 30)
+      writer.write(queued: 2, refuses: true)
+      #expect(!writer.bound.isStanding)
+    }
+  }
+
+  @Test func `a queue from which nobody was refused does not stand`() {
+    var writer = Writer()
+    writer.write(times: 200)
+    writer.write(queued: 14, times: 400)
+    #expect(!writer.bound.isStanding)
+  }
+
+  @Test func `what a stalled disk has left does not stand`() {
+    var writer = Writer()
+    writer.write(times: 200)
+    for _ in 0..<100 { writer.bound.refused() }
+    writer.write(milliseconds: 300, queued: 22)
+    for rest in stride(from: 21.0, to: 0, by: -1) {
+      writer.write(queued: rest)
+      #expect(!writer.bound.isStanding)
+    }
+  }
+
+  @Test func `a few long transactions do not say that a queue stands`() {
+    var writer = Writer()
+    writer.write(megabytes: 8, milliseconds: 100, times: 200)
+    writer.write(megabytes: 8, milliseconds: 100, queued: 20, refuses: true, times: 7)
+    #expect(!writer.bound.isStanding)
+    writer.write(megabytes: 8, milliseconds: 100, queued: 20, refuses: true)
+    #expect(writer.bound.isStanding)
+    // Four transactions have room all the same.
+    #expect(abs(writer.megabytes - 32) < 0.5)
   }
 
   /// Apps offer so many batches each step, and the writer takes the oldest ones.
@@ -150,7 +227,7 @@ import Testing
     offered: [Int], shares: [Double]
   ) {
     var bound = QueueBound()
-    for _ in 0..<200 { bound.committed(bytes: 1_000_000, nanoseconds: 10_000_000) }
+    for _ in 0..<200 { bound.committed(bytes: 1_000_000, nanoseconds: 10_000_000, queued: 0) }
     var random = SeededRandom(seed: 7)
     let batch = 5_000
     let perStep = 10

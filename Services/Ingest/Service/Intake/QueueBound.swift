@@ -1,7 +1,11 @@
 /// How much may wait for the writer, and how much of it each app may hold.
 ///
-/// The bound follows the writer's speed: about what it writes in `Limits.queueDelayMilliseconds`, so that whoever is let in
-/// is answered soon, and whoever is not hears it at once.
+/// The bound follows the writer's speed: about what it writes in `Limits.queueDelayMilliseconds`, or in four transactions where the
+/// disk takes longer, so that whoever is let in is answered soon, and whoever is not hears it at once.
+///
+/// Half as much may wait where that is no burst but stands (after CoDel, Nichols and Jacobson, 2012): where batches were refused and
+/// the queue has not run low for a while. More would make nothing faster then: whoever is let in would wait longer, and what waits would
+/// have left the processor's cache when its turn comes.
 ///
 /// An app may hold at most twice what is still free (the dynamic threshold of Choudhury and Hahne, 1998). One app alone gets
 /// two thirds of the queue; n apps that want all of it get 2 / (1 + 2n) each; and as there is always something free, an app
@@ -12,16 +16,58 @@ package struct QueueBound: Sendable {
   package private(set) var bytesMax = Limits.queuedBytesMax
   /// Bytes that the writer has written per second of late; 0: not known yet.
   package private(set) var bytesPerSecond = 0.0
+  /// What a group has taken of late.
+  private var groupNanoseconds = 0.0
+  package private(set) var isStanding = false
+  /// What is watched for a while: nanoseconds of writing so far, the least that waited behind a group, and whether something was refused.
+  private var watched: Int64 = 0
+  private var lowest = Int.max
+  private var hasRefused = false
 
   package init() {}
 
   /// The writer has written a group.
-  package mutating func committed(bytes: Int, nanoseconds: Int64) {
+  ///
+  /// - Parameter queued: bytes that wait behind it.
+  package mutating func committed(bytes: Int, nanoseconds: Int64, queued: Int) {
+    watch(queued, nanoseconds)
     guard bytes >= Limits.rateGroupBytesMin, nanoseconds > 0 else { return }
     let rate = Double(bytes) / Double(nanoseconds) * 1e9
-    bytesPerSecond = bytesPerSecond == 0 ? rate : bytesPerSecond * 0.9 + rate * 0.1
-    let delayed = Int(bytesPerSecond * Double(Limits.queueDelayMilliseconds) / 1_000)
-    bytesMax = min(max(delayed, Limits.queuedBytesMin), Limits.queuedBytesMax)
+    if bytesPerSecond == 0 {
+      (bytesPerSecond, groupNanoseconds) = (rate, Double(nanoseconds))
+    } else {
+      bytesPerSecond = bytesPerSecond * 0.9 + rate * 0.1
+      groupNanoseconds = groupNanoseconds * 0.9 + Double(nanoseconds) * 0.1
+    }
+    setBound()
+  }
+
+  private mutating func setBound() {
+    let usual = Double(Limits.queueDelayMilliseconds) * 1e6 / (isStanding ? 2 : 1)
+    let delay = min(
+      max(usual, groupNanoseconds * Double(Limits.queuedGroups)),
+      Double(Limits.queueDelayMillisecondsMax) * 1e6)
+    let least = isStanding ? Limits.standingBytesMin : Limits.queuedBytesMin
+    bytesMax = Int(min(max(bytesPerSecond * delay / 1e9, Double(least)), Double(Limits.queuedBytesMax)))
+  }
+
+  /// A batch found no room.
+  package mutating func refused() { hasRefused = true }
+
+  private mutating func watch(_ queued: Int, _ nanoseconds: Int64) {
+    // A stalled disk leaves a burst, which is soon gone: the stall says nothing of how long the queue stands.
+    watched += min(nanoseconds, Limits.watchedGroupNanosecondsMax)
+    lowest = min(lowest, queued)
+    // Milliseconds until the writer would have nothing to do.
+    let lead = bytesPerSecond > 0 ? Double(lowest) / bytesPerSecond * 1_000 : 0
+    if lead < Limits.idleLeadMilliseconds {
+      isStanding = false
+    } else if watched < Limits.standingNanoseconds {
+      return
+    } else {
+      isStanding = lead >= Limits.standingLeadMilliseconds && (isStanding || hasRefused)
+    }
+    (watched, lowest, hasRefused) = (0, .max, false)
   }
 
   /// Whether the queue is so full that shares matter.

@@ -34,7 +34,7 @@ final class LogWriter: Sendable {
 
   private struct State {
     var queue: [Job] = []
-    /// Jobs and bytes that are not answered yet, those in the current transaction included.
+    /// Jobs and bytes that wait, or are in the current transaction.
     var jobs = 0
     var bytes = 0
     var bound = QueueBound()
@@ -127,7 +127,7 @@ final class LogWriter: Sendable {
     let app = app()
     return state.withLock { state in
       guard Self.admits(bytes, of: app, state) else {
-        return .shut(IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes)))
+        return .shut(Self.queueFull(&state))
       }
       let held = app?.queuedBytes.load(ordering: .relaxed) ?? 0
       return state.bound.slows(bytes, ofApp: held) ? .crowded : .open
@@ -142,7 +142,7 @@ final class LogWriter: Sendable {
     let app = app()
     return state.withLock { state in
       if Self.admits(bytes, of: app, state) { return nil }
-      return IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes))
+      return Self.queueFull(&state)
     }
   }
 
@@ -150,6 +150,11 @@ final class LogWriter: Sendable {
     state.jobs < Limits.queuedBatchesMax
       && state.bound.admits(
         bytes, queued: state.bytes, ofApp: app?.queuedBytes.load(ordering: .relaxed) ?? 0)
+  }
+
+  private static func queueFull(_ state: inout State) -> RPCError {
+    state.bound.refused()
+    return IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes))
   }
 
   /// Runs a change in the next transaction and returns once it is on disk. An error that the closure throws is a failure
@@ -180,7 +185,7 @@ final class LogWriter: Sendable {
       }
       let (bytes, app) = (job.byteCount, job.app)
       guard Self.admits(bytes, of: app, state) else {
-        return .failure(IngestErrors.queueFull(pushback: state.bound.pushback(queued: state.bytes)))
+        return .failure(Self.queueFull(&state))
       }
       state.jobs += 1
       state.bytes += bytes
@@ -279,7 +284,14 @@ final class LogWriter: Sendable {
 
   private func commit(_ group: ArraySlice<Job>) {
     let begun = MonotonicClock.now
-    defer { release(group, begun: begun) }
+    let bytes = group.reduce(0) { $0 + $1.byteCount }
+    // With the checkpoint: that is the writer's time, too.
+    defer {
+      state.withLock { state in
+        state.bound.committed(
+          bytes: bytes, nanoseconds: MonotonicClock.now - begun, queued: state.bytes)
+      }
+    }
     if let failure { return refuse(group, IngestErrors.failed(failure)) }
     let appender = appender.value
     var answers: [[UInt8]] = []
@@ -330,6 +342,7 @@ final class LogWriter: Sendable {
   }
 
   private func answer(_ group: ArraySlice<Job>, _ answers: [[UInt8]]) {
+    release(group)
     var calls: [(ParkedCall, Result<[UInt8], RPCError>)] = []
     calls.reserveCapacity(group.count)
     for (job, answer) in zip(group, answers) {
@@ -343,6 +356,7 @@ final class LogWriter: Sendable {
   }
 
   private func refuse(_ group: ArraySlice<Job>, _ error: RPCError) {
+    release(group)
     var calls: [(ParkedCall, Result<[UInt8], RPCError>)] = []
     for job in group {
       switch job {
@@ -354,7 +368,8 @@ final class LogWriter: Sendable {
     if !calls.isEmpty { ParkedCall.complete(calls) }
   }
 
-  private func release(_ group: ArraySlice<Job>, begun: Int64) {
+  /// Before the answers: who has one sends the next batch, which finds the room of the one before.
+  private func release(_ group: ArraySlice<Job>) {
     var bytes = 0
     for job in group {
       let one = job.byteCount
@@ -364,7 +379,6 @@ final class LogWriter: Sendable {
     state.withLock { state in
       state.jobs -= group.count
       state.bytes -= bytes
-      state.bound.committed(bytes: bytes, nanoseconds: MonotonicClock.now - begun)
       if !state.bound.isCrowded(state.bytes) { crowded.store(false, ordering: .relaxed) }
     }
   }
