@@ -91,9 +91,10 @@ static void print_slices(struct load* load) {
          (unsigned long long)load->refused);
   for (size_t i = 0; i + 1 < load->slice_cnt; i++) {
     size_t begin = load->slice_latencies[i], end = load->slice_latencies[i + 1];
-    printf("slice_%zu_accepted %zu\nslice_%zu_refused %zu\nslice_%zu_p99_microseconds %.1f\n", i, end - begin, i,
-           load->slice_refusals[i + 1] - load->slice_refusals[i], i,
-           slice_percentile(&load->latencies, begin, end, 0.99));
+    size_t first = load->slice_refusals[i], last = load->slice_refusals[i + 1];
+    printf("slice_%zu_accepted %zu\nslice_%zu_refused %zu\nslice_%zu_p99_microseconds %.1f\nslice_%zu_refusal_p99_microseconds %.1f\n",
+           i, end - begin, i, last - first, i, slice_percentile(&load->latencies, begin, end, 0.99), i,
+           slice_percentile(&load->refusal_latencies, first, last, 0.99));
   }
   printf("refusal_p50_microseconds %.1f\nrefusal_p99_microseconds %.1f\n",
          latency_percentile(&load->refusal_latencies, 0.5), latency_percentile(&load->refusal_latencies, 0.99));
