@@ -32,13 +32,15 @@ package final class CreditPace {
   private static let measureNanoseconds: Int64 = 20_000_000
   /// What a step makes up for at most, where the last one was long ago.
   private static let burstNanoseconds: Int64 = 5_000_000
-  /// However little is taken: everybody gets a turn within about this time.
+  /// However little is taken: each may send the least window in this time.
   private static let turnNanoseconds = 25_000_000.0
   private static let surplus = 1.125
   /// The same where nothing was refused for `measureNanoseconds`.
   private static let surplusWithRoom = 1.5
   /// Of all narrow windows, as long as none is smaller than `ServerLimits.refusingWindowBytes`.
   private static let windowBytesTogether = 4 << 20
+  /// Of one of them: what it is given at once is paid for before anybody has a turn again.
+  private static let windowBytesMax = 256 << 10
 
   /// - Parameter core: of the server whose calls count.
   package init(core: ServerCore, loop: Int) {
@@ -49,7 +51,9 @@ package final class CreditPace {
 
   /// The receive window of each such connection at most: where connections are few, each may have more on its way. Open ones count, not
   /// those that are refused: these would have too much until all are.
-  var windowBytes: Int { max(windowBytesMin, Self.windowBytesTogether / max(1, connectionCount)) }
+  var windowBytes: Int {
+    max(windowBytesMin, min(Self.windowBytesMax, Self.windowBytesTogether / max(1, connectionCount)))
+  }
 
   func opened() { connectionCount += 1 }
   func closed() { connectionCount -= 1 }

@@ -7,7 +7,7 @@ package enum Limits {
   /// How large a batch is taken to be before its bytes have come, bytes of memory.
   static let usualBatchBytes = 16 << 10
   /// Bytes of memory of the batches that wait for the writer, at most and at least: between the two, what is written in
-  /// `queueDelayMilliseconds`. The least is what 64 clients send that come at once, each with the window that a connection begins with,
+  /// `queueDelayMilliseconds` or in `queuedGroups`. The least is what 64 clients send that come at once, each with the window that a connection begins with,
   /// and a half.
   package static let queuedBytesMax = 64 << 20
   package static let queuedBytesMin = 12 << 20

@@ -186,7 +186,7 @@ package final class DeviceCache {
     (firstRows[half], halfBytes, deleted) = (nextRow, 0, 0)
   }
 
-  /// So many spent rows that they are gone when the half is half full: all at once would be 8 MiB in one transaction, for which
+  /// So many spent rows that they are gone when the half is half full: all at once would be 32 MiB in one transaction, for which
   /// everybody waits.
   private func deleteSpent(_ filled: Double, _ connection: StoreConnection) throws {
     let due = min(spent.count, Int(Double(spent.count) * filled * 2) + 1)

@@ -43,10 +43,10 @@ package struct QueueBound: Sendable {
   }
 
   private mutating func setBound() {
-    let usual = Double(Limits.queueDelayMilliseconds) * 1e6 / (isStanding ? 2 : 1)
-    let delay = min(
-      max(usual, groupNanoseconds * Double(Limits.queuedGroups)),
+    let burst = min(
+      max(Double(Limits.queueDelayMilliseconds) * 1e6, groupNanoseconds * Double(Limits.queuedGroups)),
       Double(Limits.queueDelayMillisecondsMax) * 1e6)
+    let delay = isStanding ? burst / 2 : burst
     let least = isStanding ? Limits.standingBytesMin : Limits.queuedBytesMin
     bytesMax = Int(min(max(bytesPerSecond * delay / 1e9, Double(least)), Double(Limits.queuedBytesMax)))
   }
@@ -55,6 +55,8 @@ package struct QueueBound: Sendable {
   package mutating func refused() { hasRefused = true }
 
   private mutating func watch(_ queued: Int, _ nanoseconds: Int64) {
+    let before = isStanding
+    defer { if isStanding != before { setBound() } }
     // A stalled disk leaves a burst, which is soon gone: the stall says nothing of how long the queue stands.
     watched += min(nanoseconds, Limits.watchedGroupNanosecondsMax)
     lowest = min(lowest, queued)

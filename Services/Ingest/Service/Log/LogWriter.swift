@@ -284,12 +284,13 @@ final class LogWriter: Sendable {
 
   private func commit(_ group: ArraySlice<Job>) {
     let begun = MonotonicClock.now
-    let bytes = group.reduce(0) { $0 + $1.byteCount }
+    // What fails says nothing of the writer's speed.
+    var written = 0
     // With the checkpoint: that is the writer's time, too.
     defer {
       state.withLock { state in
         state.bound.committed(
-          bytes: bytes, nanoseconds: MonotonicClock.now - begun, queued: state.bytes)
+          bytes: written, nanoseconds: MonotonicClock.now - begun, queued: state.bytes)
       }
     }
     if let failure { return refuse(group, IngestErrors.failed(failure)) }
@@ -320,6 +321,7 @@ final class LogWriter: Sendable {
       fail(error)
       return refuse(group, IngestErrors.failed(error))
     }
+    written = group.reduce(0) { $0 + $1.byteCount }
     diskHasSpace()
     status.withLock { status in
       status.payloadBytes = appender.rows.payloadBytes
