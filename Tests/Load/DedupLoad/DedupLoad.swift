@@ -101,15 +101,9 @@ struct DeviceLoad {
     self.count = count
   }
 
-  /// Spread over the whole range of hashes, in the order of the table: filled in that order, the file is as large as one
-  /// that grew by chance and was then packed.
   private func key(_ index: Int) -> DeviceKey {
-    let step = UInt64.max / UInt64(count)
-    let high = Int64.min &+ Int64(bitPattern: step &* UInt64(index))
-    return DeviceKey(
-      app: 1,
-      device: Hash128(
-        high: UInt64(bitPattern: high), low: UInt64(index) &* 0xD1B5_4A32_D192_ED03))
+    var random = SeededRandom(seed: UInt64(index))
+    return DeviceKey(app: 1, device: Hash128(high: random.next(), low: random.next()))
   }
 
   private func content(_ index: Int, _ sequence: UInt64) -> UInt64 {
@@ -117,10 +111,50 @@ struct DeviceLoad {
   }
 
   func run() throws {
-    try fill()
-    scratch.store.checkpoint()
+    let seconds = try Measure.seconds { try fill() }
     Measure.figure("devices", Double(count))
+    Measure.figure("device_first_batches_per_second", Double(count) / seconds)
+    scratch.store.checkpoint()
     Measure.figure("device_disk_bytes", Double(scratch.fileBytes) / Double(count))
+    let before = Measure.resident
+    let start = try Measure.seconds { _ = try cache() }
+    Measure.figure("device_start_seconds", start)
+    Measure.figure("device_index_bytes", (Measure.resident - before) / Double(count))
+    try look()
+    var random = SeededRandom(seed: 2)
+    try write(&random, ZipfRanks(count: count))
+  }
+
+  /// As after a start.
+  private func cache() throws -> DeviceCache {
+    let cache = DeviceCache(capacity: Limits.cachedDevicesMax)
+    try scratch.store.write { try cache.recover($0) }
+    return cache
+  }
+
+  /// The first batch of each device, 50 to a transaction.
+  private func fill() throws {
+    let cache = try cache()
+    var index = 0
+    var figures = SequenceFigures()
+    while index < count {
+      let end = min(index + 50, count)
+      try scratch.store.write { connection in
+        for device in index..<end {
+          let slot = try cache.slot(key(device), connection)
+          for sequence in 1...Self.eventsPerDevice {
+            cache.insert(slot, sequence, content: content(device, sequence), &figures)
+          }
+        }
+        try cache.finish(connection)
+      }
+      index = end
+    }
+    try scratch.store.write { try cache.saveAll($0) }
+    Measure.figure("device_runs", Double(cache.runCount))
+  }
+
+  private func look() throws {
     var random = SeededRandom(seed: 1)
     scratch.dropCache()
     try look("cold", min(count / 10, 20_000)) { random.below(count) }
@@ -130,31 +164,12 @@ struct DeviceLoad {
     try look("zipf", min(count, 3_000_000)) { scatter(zipf.next(&random), count) }
     let hot = min(count, 10_000)
     try look("hot", 3_000_000) { scatter(random.below(hot), count) }
-    try write(&random, zipf)
-  }
-
-  private func fill() throws {
-    let cache = DeviceCache(capacity: Limits.cachedDevicesMax)
-    var index = 0
-    var figures = SequenceFigures()
-    while index < count {
-      let end = min(index + 20_000, count)
-      try scratch.store.write { connection in
-        for device in index..<end {
-          let slot = try cache.slot(key(device), connection)
-          for sequence in 1...Self.eventsPerDevice {
-            cache.insert(slot, sequence, content: content(device, sequence), &figures)
-          }
-        }
-        try cache.saveAll(connection)
-      }
-      index = end
-    }
+    try look("new", min(count, 1_000_000), isKnown: false) { count + random.below(1 << 40) }
   }
 
   /// Lookups per second of a new cache; each must know its last event.
-  private func look(_ name: String, _ lookups: Int, _ pick: () -> Int) throws {
-    let cache = DeviceCache(capacity: Limits.cachedDevicesMax)
+  private func look(_ name: String, _ lookups: Int, isKnown: Bool = true, _ pick: () -> Int) throws {
+    let cache = try cache()
     let before = Measure.resident
     let seconds = try scratch.store.write { connection in
       try Measure.seconds {
@@ -163,7 +178,7 @@ struct DeviceLoad {
           let slot = try cache.slot(key(device), connection)
           let last = Self.eventsPerDevice
           let verdict = cache.window(slot).check(last, content: content(device, last))
-          Measure.check(verdict == .duplicate, "device \(device): its last event is \(verdict)")
+          Measure.check(verdict == (isKnown ? .duplicate : .new), "device \(device): its last event is \(verdict)")
         }
       }
     }
@@ -171,11 +186,13 @@ struct DeviceLoad {
     if name == "warm" {
       Measure.figure("device_memory_bytes", (Measure.resident - before) / Double(cache.count))
     }
+    guard !isKnown else { return }
+    Measure.figure("device_rows_read_per_new_device", Double(cache.bucketReads) / Double(lookups))
   }
 
   /// Batches of 20 new events each, 50 to a transaction, of devices by Zipf's law.
   private func write(_ random: inout SeededRandom, _ zipf: ZipfRanks) throws {
-    let cache = DeviceCache(capacity: Limits.cachedDevicesMax)
+    let cache = try cache()
     let batches = min(count, 200_000)
     var next: [Int: UInt64] = [:]
     var figures = SequenceFigures()

@@ -387,7 +387,7 @@ import Testing
   }
 
   @Test func `on a full disk retention makes room, in the same process`() async throws {
-    let fixture = try await Fixture(fileBytesMax: 600 << 10, policy: LogPolicy(keepBytes: 100_000))
+    let fixture = try await Fixture(fileBytesMax: 640 << 10, policy: LogPolicy(keepBytes: 100_000))
     let text = String(repeating: "x", count: 1_000)
     var accepted = 0
     while true {

@@ -14,22 +14,14 @@ package struct DeviceKey: Hashable, BitwiseCopyable, Sendable {
   package func _rawHashValue(seed: Int) -> Int {
     Int(truncatingIfNeeded: device.low ^ UInt64(bitPattern: app) &* 0x9E37_79B9_7F4A_7C15) ^ seed
   }
-
-  /// In the order of the table's key.
-  static func < (a: DeviceKey, b: DeviceKey) -> Bool {
-    if a.app != b.app { return a.app < b.app }
-    let (high, otherHigh) = (Int64(bitPattern: a.device.high), Int64(bitPattern: b.device.high))
-    if high != otherHigh { return high < otherHigh }
-    return Int64(bitPattern: a.device.low) < Int64(bitPattern: b.device.low)
-  }
 }
 
-/// The windows of the devices that sent last, over the table `device`.
+/// The windows of the devices that sent last, over those on disk (`DeviceRuns`).
 ///
 /// What a transaction adds to windows goes into a journal with it, in one row. The windows themselves are written later, many
-/// of a page at a time: while one half of the journal fills, the windows that the other half speaks of are written, a few
+/// as one run: while one half of the journal fills, the windows that the other half speaks of are written, a few
 /// with each transaction. Then the halves change places, and the rows that are not needed any more are deleted, a few with each
-/// transaction too. After a crash the journal is applied to the table's windows: what these know already changes nothing.
+/// transaction too. After a crash the journal is applied to the windows on disk: what these know already changes nothing.
 ///
 /// Used by the writer only.
 package final class DeviceCache {
@@ -42,6 +34,8 @@ package final class DeviceCache {
 
   private static let none: Int32 = -1
   private static let chunkSlots = 256
+  /// Windows that have changed and are passed over in search of the place of one that has not.
+  private static let passedOverMax = 64
 
   private let capacity: Int
   private let journalBytesMax: Int
@@ -51,15 +45,14 @@ package final class DeviceCache {
   private var newest = none
   private var oldest = none
   private var scratch: [UInt8] = []
+  private var runs = DeviceRuns()
 
   private var journal = DeviceJournal()
   /// The half of the journal that fills, 0 or 1, its bytes, and the windows that it speaks of.
   private var half = 0
   private var halfBytes = 0
   private var dirty: [Int32] = []
-  /// The windows that the other half speaks of, in the order of the table, and how many of them have been written.
-  private var leaving: [Int32] = []
-  private var written = 0
+  private var leaving = LeavingWindows()
   private var nextRow: Int64 = 1
   /// The first row of each half's own; those before it in the half that fills are spent.
   private var firstRows: [Int64] = [1, 1]
@@ -68,7 +61,7 @@ package final class DeviceCache {
   private var deleted = 0
 
   /// - Parameters:
-  ///   - capacity: windows in memory.
+  ///   - capacity: windows in memory, and those that one transaction changes beyond.
   ///   - journalBytesMax: of one half of the journal.
   package init(capacity: Int, journalBytesMax: Int = Limits.deviceJournalBytesMax) {
     precondition(capacity > 0 && journalBytesMax > 0)
@@ -79,6 +72,10 @@ package final class DeviceCache {
   deinit { for chunk in chunks { chunk.deallocate() } }
 
   package var count: Int { entries.count }
+  /// Rows that were read to look for devices, since the start.
+  package var bucketReads: Int { runs.bucketReads }
+  /// Runs in which the windows on disk lie.
+  package var runCount: Int { runs.runCount }
 
   /// The slot of a device's window, loaded or made. Valid until the next call.
   package func slot(_ key: DeviceKey, _ connection: StoreConnection) throws -> Int32 {
@@ -86,8 +83,9 @@ package final class DeviceCache {
       touch(slot)
       return slot
     }
-    let slot = try makeRoom(for: key, connection)
-    try load(slot, key, connection)
+    let slot = makeRoom(for: key)
+    memory(slot).initializeMemory(as: UInt8.self, repeating: 0, count: DeviceWindow.byteCount)
+    try runs.find(key, window(slot), connection)
     return slot
   }
 
@@ -137,10 +135,11 @@ package final class DeviceCache {
     for chunk in chunks { chunk.deallocate() }
     chunks.removeAll()
     dirty.removeAll(keepingCapacity: true)
-    leaving.removeAll()
+    leaving = LeavingWindows()
+    runs = DeviceRuns()
     journal = DeviceJournal()
     (newest, oldest) = (Self.none, Self.none)
-    (half, halfBytes, written, nextRow) = (0, 0, 0, 1)
+    (half, halfBytes, nextRow) = (0, 0, 1)
     (firstRows, spent, deleted) = ([1, 1], 1..<1, 0)
   }
 
@@ -168,15 +167,30 @@ package final class DeviceCache {
     let filled = max(
       Double(halfBytes) / Double(journalBytesMax),
       Double(dirty.count) / Double(max(capacity / 2, 1)))
-    let due = min(leaving.count, Int(Double(leaving.count) * filled * 1.25) + 1)
-    while written < due {
-      try save(leaving[written], connection)
-      written += 1
-    }
+    try writeLeaving(upTo: Int(Double(leaving.count) * filled * 1.25) + 1, connection)
+    try runs.work(connection)
     try deleteSpent(filled, connection)
     guard filled >= 1 else { return }
     startLeaving()
     changeHalves()
+  }
+
+  /// Writes the buckets of leaving windows until so many are written, or all.
+  private func writeLeaving(upTo due: Int, _ connection: StoreConnection) throws {
+    guard leaving.count > 0, leaving.written < leaving.count else { return }
+    if leaving.starts.isEmpty {
+      let bits = try runs.begin(count: leaving.count, connection)
+      leaving.arrange(bits: bits) { DevicePlace(entries[Int($0)].key) }
+    }
+    while leaving.written < min(due, leaving.count) {
+      for slot in leaving.nextBucket({ DevicePlace(entries[Int($0)].key) }) {
+        window(slot).encoded(into: &scratch)
+        try runs.append(DevicePlace(entries[Int(slot)].key), scratch, connection)
+        entries[Int(slot)].isDirty = false
+      }
+      try runs.close(upTo: leaving.bucket, connection)
+    }
+    if leaving.written == leaving.count { try runs.finish(connection) }
   }
 
   /// The rows of the other half are spent: it is the one that fills from here on.
@@ -199,27 +213,25 @@ package final class DeviceCache {
 
   /// The windows that have changed so far are to be written next.
   private func startLeaving() {
-    leaving = dirty.filter { entries[Int($0)].isDirty }
-    leaving.sort { entries[Int($0)].key < entries[Int($1)].key }
+    precondition(leaving.written == leaving.count, "windows leave before others do")
+    leaving = LeavingWindows(dirty)
     dirty.removeAll(keepingCapacity: true)
-    written = 0
   }
 
   /// Writes all windows that have changed and empties the journal.
   package func saveAll(_ connection: StoreConnection) throws {
-    var rest = leaving[written...] + dirty
-    rest.sort { entries[Int($0)].key < entries[Int($1)].key }
-    for slot in rest { try save(slot, connection) }
+    try writeLeaving(upTo: leaving.count, connection)
+    startLeaving()
+    try writeLeaving(upTo: leaving.count, connection)
     for half in 0...1 { try connection.execute("DELETE FROM device_journal_\(half)") }
-    leaving.removeAll()
-    dirty.removeAll(keepingCapacity: true)
-    (written, halfBytes) = (0, 0)
+    halfBytes = 0
     (firstRows, spent, deleted) = ([nextRow, nextRow], nextRow..<nextRow, 0)
   }
 
-  /// At the start: applies what a crash has left in the journal, and goes on with it. Nothing is written as long as the windows
-  /// fit into memory: a full disk does not keep the log from starting.
+  /// At the start: applies what a crash has left in the journal, and goes on with it. Nothing is written: a full disk does not
+  /// keep the log from starting.
   package func recover(_ connection: StoreConnection) throws {
+    try runs.load(connection)
     let rows = try (0...1).map { half in
       try connection.first(
         """
@@ -264,62 +276,37 @@ package final class DeviceCache {
     return rows.reduce(0) { $0 + $1.count }
   }
 
-  private func save(_ slot: Int32, _ connection: StoreConnection) throws {
-    // Written in the meantime, because its place was needed.
-    guard entries[Int(slot)].isDirty else { return }
-    let statement = try connection.statement(
-      """
-      INSERT INTO device(app, high, low, state) VALUES (?, ?, ?, ?)
-      ON CONFLICT DO UPDATE SET state = excluded.state
-      """)
-    window(slot).encoded(into: &scratch)
-    try bind(statement, entries[Int(slot)].key)
-    try scratch.withUnsafeBytes { bytes in
-      try statement.bind(4, blob: bytes)
-      try statement.run()
-    }
-    entries[Int(slot)].isDirty = false
-  }
-
-  private func load(_ slot: Int32, _ key: DeviceKey, _ connection: StoreConnection) throws {
-    memory(slot).initializeMemory(as: UInt8.self, repeating: 0, count: DeviceWindow.byteCount)
-    let statement = try connection.statement(
-      "SELECT state FROM device WHERE app = ? AND high = ? AND low = ?")
-    defer { statement.reset() }
-    try bind(statement, key)
-    guard try statement.step() else { return }
-    guard window(slot).decode(statement.blob(0)) else {
-      throw StoreError(.corrupt, "the state of a device in the table `device` is damaged")
-    }
-  }
-
-  private func bind(_ statement: StoreStatement, _ key: DeviceKey) throws {
-    try statement.bind(1, key.app)
-    try statement.bind(2, Int64(bitPattern: key.device.high))
-    try statement.bind(3, Int64(bitPattern: key.device.low))
-  }
-
   // MARK: Least recently used
 
-  private func makeRoom(for key: DeviceKey, _ connection: StoreConnection) throws -> Int32 {
+  private func makeRoom(for key: DeviceKey) -> Int32 {
     let slot: Int32
-    if entries.count < capacity {
+    if entries.count >= capacity, let unchanged = oldestUnchanged() {
+      slot = unchanged
+      unlink(slot)
+      slots[entries[Int(slot)].key] = nil
+      entries[Int(slot)].key = key
+    } else {
       slot = Int32(entries.count)
       if entries.count % Self.chunkSlots == 0 {
         chunks.append(
           .allocate(byteCount: DeviceWindow.byteCount * Self.chunkSlots, alignment: 8))
       }
       entries.append(Entry(key: key, newer: Self.none, older: Self.none, isDirty: false))
-    } else {
-      slot = oldest
-      try save(slot, connection)
-      unlink(slot)
-      slots[entries[Int(slot)].key] = nil
-      entries[Int(slot)].key = key
     }
     slots[key] = slot
     link(slot)
     return slot
+  }
+
+  /// The window whose place another may take. What has changed is not on disk, and stays; mostly it is not among the oldest. nil:
+  /// none was found soon, because a transaction changes more windows than there are places for.
+  private func oldestUnchanged() -> Int32? {
+    for _ in 0..<Self.passedOverMax {
+      let slot = oldest
+      guard entries[Int(slot)].isDirty else { return slot }
+      touch(slot)
+    }
+    return nil
   }
 
   private func touch(_ slot: Int32) {
@@ -374,5 +361,41 @@ struct DeviceVisit {
     guard window.excuse(sequence, &figures) else { return }
     journal.note(key, sequence, content: nil)
     hasChanged = true
+  }
+}
+
+/// The windows that a half of the journal speaks of, on their way to disk in the order of the buckets of their run.
+private struct LeavingWindows {
+  private var slots: [Int32]
+  /// Where each bucket's begin, and the end. Empty before they are arranged.
+  private(set) var starts: [Int32] = []
+  /// Buckets that are written, and windows in them.
+  private(set) var bucket = 0
+  private(set) var written = 0
+
+  init(_ slots: [Int32] = []) { self.slots = slots }
+
+  var count: Int { slots.count }
+
+  mutating func arrange(bits: Int, _ place: (Int32) -> DevicePlace) {
+    let buckets = slots.map { Int32(place($0).bucket(bits: bits)) }
+    starts = [Int32](repeating: 0, count: 1 << bits + 1)
+    for bucket in buckets { starts[Int(bucket) + 1] += 1 }
+    for bucket in 1..<starts.count { starts[bucket] += starts[bucket - 1] }
+    var places = starts
+    var arranged = slots
+    for (slot, bucket) in zip(slots, buckets) {
+      arranged[Int(places[Int(bucket)])] = slot
+      places[Int(bucket)] += 1
+    }
+    slots = arranged
+  }
+
+  /// The windows of the next bucket, in the order of their places.
+  mutating func nextBucket(_ place: (Int32) -> DevicePlace) -> [Int32] {
+    let own = slots[Int(starts[bucket])..<Int(starts[bucket + 1])]
+    bucket += 1
+    written += own.count
+    return own.count < 2 ? Array(own) : own.sorted { place($0) < place($1) }
   }
 }

@@ -198,6 +198,24 @@ package enum LogSchema {
     Migration(7, SourceSchema.statements),
     // From here on a row of `log` may be of kind `batches`, which an earlier release would take for damaged.
     Migration(8, "SELECT 1;"),
+    Migration(
+      9,
+      """
+      -- Runs of DeviceWindows. Of two that have a device, the one with the higher order holds. The table `device` is below all:
+      -- what an earlier release wrote stays there and is only read.
+      CREATE TABLE device_run(
+        number INTEGER PRIMARY KEY,
+        run_order INTEGER NOT NULL,
+        level INTEGER NOT NULL,           -- 0: written out of memory; 1: merged of others
+        bucket_bits INTEGER NOT NULL,
+        count INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        state INTEGER NOT NULL            -- DeviceRuns.State
+      );
+      -- Bucket b of run n is row n * 2^24 + b; a row of the directory tells of that bucket and the 63 that follow.
+      CREATE TABLE device_bucket_0(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
+      CREATE TABLE device_bucket_1(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
+      CREATE TABLE device_directory(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
+      """),
   ]
 }
 
