@@ -181,7 +181,7 @@ let package = Package(
         path: "Tests/Load/EchoServer", swiftSettings: settings),
       // State of deduplication at scale, for Tests/Load.
       .executableTarget(
-        name: "DedupLoad", dependencies: ["Ingest", "Store", "TestKit"], path: "Tests/Load/DedupLoad",
+        name: "DedupLoad", dependencies: ["CAllocator", "Ingest", "Store", "TestKit"], path: "Tests/Load/DedupLoad",
         swiftSettings: settings),
       // The same for a full method: token, scope, figures, generated types.
       .executableTarget(

@@ -3,7 +3,7 @@ package import ServiceKit
 /// What can be set about ingest beyond what every service has.
 package enum IngestSettings {
   package static let cachedDevicesMax = Setting<Int>.integer(
-    "cached-devices-max", default: Limits.cachedDevicesMax, in: 1_024...1_000_000,
+    "cached-devices-max", default: Limits.cachedDevicesMax, in: 16...1_000_000,
     unit: "devices", help: "Devices whose sequence numbers stay in memory, about 900 bytes each.")
   package static let eventIDDays = Setting<Int>.integer(
     "event-id-days", default: Limits.eventIDDays, in: Limits.eventIDDays...400, unit: "days",

@@ -13,6 +13,7 @@ from . import clock, disk_full, faults, flips, ingest_kill, power, query_kill
 from .count import differences
 from .journal import Journal
 from .killer import Broken, Killer
+from .lone_storm import FEW_DEVICES
 from .producer import Producer, StreamProducer
 
 APP = "storm"
@@ -62,6 +63,7 @@ def report(journal, killer, seconds):
 def storm(messages, cycles, seed, keep):
     """True if every acknowledged event is counted exactly once."""
     suite = Suite(messages)
+    suite.processes["ingest"].arguments += FEW_DEVICES
     good = False
     begin_ms, begin = int(time.time() * 1000), time.monotonic()
     try:

@@ -12,7 +12,7 @@ import grpc
 from footfall_tests.lone import LoneIngest
 
 from .audit import Audit, IdJournal
-from .lone_storm import APP, Load, lone_ingest, say
+from .lone_storm import APP, FEW_DEVICES, Load, lone_ingest, say
 
 FILES = ("ingest.sqlite", "ingest.sqlite-wal")
 
@@ -118,7 +118,7 @@ def run(messages, options, seed, percentile):
             folder = tempfile.mkdtemp(prefix="footfall-flip-")
             shutil.copytree(pathlib.Path(base) / "data", pathlib.Path(folder) / "data")
             what = damage(pathlib.Path(folder) / "data" / chance.choice(FILES), chance)
-            lone = LoneIngest(messages, "--log-scrub-mib-per-second", "0", folder=folder)
+            lone = LoneIngest(messages, *FEW_DEVICES, "--log-scrub-mib-per-second", "0", folder=folder)
             try:
                 wrong = examine(lone, truth, requests, head, chance)
                 outcome = "silently wrong" if wrong else "no harm"

@@ -14,6 +14,8 @@ from .killer import Broken
 from .producer import Producer, StreamProducer
 
 APP = "storm"
+# Few devices in memory: their windows are written, merged and read all the time, as those of millions would be.
+FEW_DEVICES = ("--cached-devices-max", "16")
 
 
 def build_preload(folder, name="faults"):
@@ -83,7 +85,7 @@ class Load:
 @contextlib.contextmanager
 def lone_ingest(messages, *settings, keep=False, **options):
     """An ingest with an app; gone at the end unless it is to be looked at."""
-    lone = LoneIngest(messages, *settings, **options)
+    lone = LoneIngest(messages, *FEW_DEVICES, *settings, **options)
     try:
         lone.start()
         lone.create_app(APP)
