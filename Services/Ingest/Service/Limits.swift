@@ -49,7 +49,7 @@ package enum Limits {
   static let keyEventsPerSecondMax: UInt64 = 1_000_000_000
   static let keyBytesPerSecondMax: UInt64 = 1_000_000_000_000
 
-  /// Devices whose windows are in memory, about 900 bytes each; of all others about 2.5 bytes are.
+  /// Devices whose windows are in memory, about 900 bytes each; of each on disk a few bytes are.
   package static let cachedDevicesMax = 131_072
   /// Bytes of one half of the devices' journal: what a start after a crash reads at most twice, in half a second. With less, windows
   /// are written more often.

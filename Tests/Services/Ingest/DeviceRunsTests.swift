@@ -108,6 +108,28 @@ import Testing
     #expect(strays == 0, "seed \(seed)")
   }
 
+  @Test func `merges go on after each start, and what they leave is deleted`() throws {
+    let folder = try TemporaryFolder()
+    let store = try Self.store(folder)
+    let make = { DeviceCache(capacity: 200, journalBytesMax: 8_000) }
+    var cache = make()
+    var (random, next) = (SeededRandom(seed: 7), [UInt64](repeating: 1, count: Self.devices))
+    for step in 0..<2_000 {
+      try Self.send(&next, &random, cache, store)
+      // The largest merges take some hundred transactions here.
+      guard step % 8 == 0 else { continue }
+      cache = make()
+      try store.write { try cache.recover($0) }
+    }
+    try Self.check(next, cache, store, "at the end")
+    #expect(cache.runCount <= 20)
+    let stored = try store.read {
+      try $0.first("SELECT sum(count), max(count) FROM device_run") { ($0.int(0), $0.int(1)) } ?? (0, 0)
+    }
+    // Runs that wait to be deleted count too.
+    #expect(stored.0 < 6 * Self.devices && stored.1 > Self.devices / 2, "\(stored)")
+  }
+
   @Test func `a device that was never seen reads no row`() throws {
     let folder = try TemporaryFolder()
     let store = try Self.store(folder)
@@ -166,10 +188,15 @@ import Testing
     "DELETE FROM device_bucket_0 WHERE number = (SELECT min(number) FROM device_bucket_0)",
     "UPDATE device_bucket_0 SET entries = substr(entries, 1, 40)",
     "UPDATE device_bucket_0 SET entries = zeroblob(30)",
+    "UPDATE device_bucket_0 SET entries = zeroblob(50)",
+    "UPDATE device_bucket_0 SET entries = substr(entries, 1, 50)",
     "DELETE FROM device_directory WHERE number = (SELECT max(number) FROM device_directory)",
     "UPDATE device_directory SET entries = substr(entries, 1, length(entries) - 1)",
     "UPDATE device_run SET count = count + 1",
     "UPDATE device_run SET bucket_bits = 60",
+    "UPDATE device_run SET state = 7",
+    "UPDATE device_run SET bytes = \(Int64.max)",
+    "UPDATE device_run SET number = \(Int64.max)",
   ])
   func `damage is told, and no device is taken for a new one`(damage: String) throws {
     let folder = try TemporaryFolder()

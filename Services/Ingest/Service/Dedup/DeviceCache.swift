@@ -36,6 +36,8 @@ package final class DeviceCache {
   private static let chunkSlots = 256
   /// Windows that have changed and are passed over in search of the place of one that has not.
   private static let passedOverMax = 64
+  /// Leaving windows that one transaction writes: everybody waits for it.
+  private static let writtenAtOnceMax = 1_024
 
   private let capacity: Int
   private let journalBytesMax: Int
@@ -53,6 +55,8 @@ package final class DeviceCache {
   private var halfBytes = 0
   private var dirty: [Int32] = []
   private var leaving = LeavingWindows()
+  /// How full the half was when the windows began to leave.
+  private var filledBefore = 0.0
   private var nextRow: Int64 = 1
   /// The first row of each half's own; those before it in the half that fills are spent.
   private var firstRows: [Int64] = [1, 1]
@@ -61,7 +65,7 @@ package final class DeviceCache {
   private var deleted = 0
 
   /// - Parameters:
-  ///   - capacity: windows in memory, and those that one transaction changes beyond.
+  ///   - capacity: windows in memory; more where more have changed and are not on disk yet, as after a start.
   ///   - journalBytesMax: of one half of the journal.
   package init(capacity: Int, journalBytesMax: Int = Limits.deviceJournalBytesMax) {
     precondition(capacity > 0 && journalBytesMax > 0)
@@ -139,7 +143,7 @@ package final class DeviceCache {
     runs = DeviceRuns()
     journal = DeviceJournal()
     (newest, oldest) = (Self.none, Self.none)
-    (half, halfBytes, nextRow) = (0, 0, 1)
+    (half, halfBytes, nextRow, filledBefore) = (0, 0, 1, 0)
     (firstRows, spent, deleted) = ([1, 1], 1..<1, 0)
   }
 
@@ -162,17 +166,23 @@ package final class DeviceCache {
   }
 
   /// So many of the leaving windows that they are gone when the half that fills is full: by its bytes, or by windows. These
-  /// are written before the cache needs their places: of those that fit, half are changed and half leave.
+  /// are written before the cache needs their places: of those that fit, half are changed and half leave. Where a start has found
+  /// many to leave and the half almost full, it becomes fuller than that.
   private func writeLeaving(_ connection: StoreConnection) throws {
-    let filled = max(
-      Double(halfBytes) / Double(journalBytesMax),
-      Double(dirty.count) / Double(max(capacity / 2, 1)))
-    try writeLeaving(upTo: Int(Double(leaving.count) * filled * 1.25) + 1, connection)
+    let share = (filled - filledBefore) / max(1 - filledBefore, 0.01)
+    let due = min(Int(Double(leaving.count) * min(share, 1) * 1.25) + 1, leaving.written + Self.writtenAtOnceMax)
+    try writeLeaving(upTo: due, connection)
     try runs.work(connection)
     try deleteSpent(filled, connection)
-    guard filled >= 1 else { return }
+    guard filled >= 1, leaving.written == leaving.count else { return }
     startLeaving()
     changeHalves()
+  }
+
+  /// How full the half is that fills, 1 when it is to leave.
+  private var filled: Double {
+    max(
+      Double(halfBytes) / Double(journalBytesMax), Double(dirty.count) / Double(max(capacity / 2, 1)))
   }
 
   /// Writes the buckets of leaving windows until so many are written, or all.
@@ -197,7 +207,7 @@ package final class DeviceCache {
   private func changeHalves() {
     half = 1 - half
     spent = firstRows[half]..<firstRows[1 - half]
-    (firstRows[half], halfBytes, deleted) = (nextRow, 0, 0)
+    (firstRows[half], halfBytes, deleted, filledBefore) = (nextRow, 0, 0, 0)
   }
 
   /// So many spent rows that they are gone when the half is half full: all at once would be 32 MiB in one transaction, for which
@@ -224,7 +234,7 @@ package final class DeviceCache {
     startLeaving()
     try writeLeaving(upTo: leaving.count, connection)
     for half in 0...1 { try connection.execute("DELETE FROM device_journal_\(half)") }
-    halfBytes = 0
+    (halfBytes, filledBefore) = (0, 0)
     (firstRows, spent, deleted) = ([nextRow, nextRow], nextRow..<nextRow, 0)
   }
 
@@ -249,6 +259,7 @@ package final class DeviceCache {
     _ = try apply(1 - half, from: firstRows[1 - half], connection)
     startLeaving()
     halfBytes = try apply(half, from: first, connection)
+    filledBefore = min(filled, 1)
   }
 
   /// - Returns: bytes of this half's rows from a number on.

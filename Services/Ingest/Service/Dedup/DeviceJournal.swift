@@ -83,7 +83,7 @@ struct DeviceJournal {
         littleEndian: bytes.loadUnaligned(fromByteOffset: position + 32, as: UInt32.self))
       let count = Int(word32 & ~notKept)
       position += headBytes
-      guard first > 0, count > 0 else { throw damaged }
+      guard first > 0, count > 0, first <= UInt64(Int64.max) else { throw damaged }
       if word32 & notKept != 0 {
         for index in 0..<count { try body(key, first &+ UInt64(index), nil) }
         continue

@@ -10,21 +10,34 @@ struct DeviceMerge {
   private var window: [UInt8] = []
 
   init(_ inputs: [DeviceRun], number: Int64, _ connection: StoreConnection) throws {
+    let bytes = inputs.map(\.bytes)
+    let writer = try DeviceRunWriter(
+      number: number, order: inputs[0].order, mergedFrom: inputs.last!.order,
+      countMax: inputs.reduce(0) { $0 + $1.count },
+      // Between the largest, where they have the same devices, and the sum, where they have none in common.
+      bytes: max(bytes.max()!, bytes.reduce(0, +) / 2), connection)
+    try self.init(inputs, writer, connection)
+  }
+
+  /// Goes on with a merge that has begun: see `DeviceRunWriter`.
+  init(_ inputs: [DeviceRun], resuming run: DeviceRun, _ connection: StoreConnection) throws {
+    try self.init(inputs, DeviceRunWriter(resuming: run, connection), connection)
+  }
+
+  private init(_ inputs: [DeviceRun], _ writer: DeviceRunWriter, _ connection: StoreConnection) throws {
     self.inputs = inputs
-    cursors = inputs.map { DeviceRunCursor(run: $0) }
-    let sum = { (figure: (DeviceRun) -> Int) in inputs.reduce(0) { $0 + figure($1) } }
-    writer = try DeviceRunWriter(
-      number: number, order: inputs[0].order, level: 1, countMax: sum { $0.count }, bytes: sum { $0.bytes },
-      connection)
+    self.writer = writer
+    let start = writer.run.firstPlace(writer.run.bucketsWritten)
+    cursors = inputs.map { DeviceRunCursor(run: $0, from: start) }
     for index in cursors.indices { try cursors[index].advance(connection) }
   }
 
   /// Goes on until so many bytes were read, or all.
   ///
+  /// - Parameter bytes: what was read is taken off.
   /// - Returns: the run once it is whole.
-  mutating func work(bytes: Int, _ connection: StoreConnection) throws -> DeviceRun? {
-    var done = 0
-    while done < bytes {
+  mutating func work(_ bytes: inout Int, _ connection: StoreConnection) throws -> DeviceRun? {
+    while bytes > 0 {
       guard let newest = lowest() else {
         try writer.finish(connection)
         return writer.run
@@ -34,7 +47,7 @@ struct DeviceMerge {
       cursors[newest].appendWindow(to: &window)
       try writer.append(place, window, connection)
       for index in newest..<cursors.count where cursors[index].place?.key == place.key {
-        done += DeviceEntry.headBytes + cursors[index].windowBytes
+        bytes -= DeviceEntry.headBytes + cursors[index].windowBytes
         try cursors[index].advance(connection)
       }
     }
@@ -56,39 +69,50 @@ struct DeviceMerge {
 /// Walks over the windows of a run in the order of their places.
 private struct DeviceRunCursor {
   private let run: DeviceRun
-  private var bucket = 0
+  private let start: UInt64
+  private var bucket: Int
   private var bytes: [UInt8] = []
   private var position = 0
+  /// Windows of the bucket that have not been come to.
+  private var left = 0
   private var window = 0..<0
   /// nil before the first window and after the last.
   private(set) var place: DevicePlace?
 
-  init(run: DeviceRun) { self.run = run }
+  /// - Parameter start: windows at lower places are passed over.
+  init(run: DeviceRun, from start: UInt64) {
+    self.run = run
+    self.start = start
+    bucket = DevicePlace.bucket(of: start, bits: run.bucketBits)
+  }
 
   var windowBytes: Int { window.count }
 
   func appendWindow(to bytes: inout [UInt8]) { bytes.append(contentsOf: self.bytes[window]) }
 
   mutating func advance(_ connection: StoreConnection) throws {
-    while position == bytes.count {
-      guard try readBucket(connection) else {
-        place = nil
-        return
+    repeat {
+      while position == bytes.count {
+        guard left == 0 else { throw run.damaged }
+        guard try readBucket(connection) else {
+          place = nil
+          return
+        }
       }
-    }
-    let entry = bytes.withUnsafeBytes { DeviceEntry.read($0, at: position) }
-    guard let entry, place.map({ $0 < entry.place }) ?? true else { throw run.damaged }
-    (place, window, position) = (entry.place, entry.window, entry.window.upperBound)
+      let entry = bytes.withUnsafeBytes { DeviceEntry.read($0, at: position) }
+      guard let entry, left > 0, place.map({ $0 < entry.place }) ?? true else { throw run.damaged }
+      (place, window, position, left) = (entry.place, entry.window, entry.window.upperBound, left - 1)
+    } while place!.place < start
   }
 
   private mutating func readBucket(_ connection: StoreConnection) throws -> Bool {
-    while bucket < run.buckets, run.isEmpty(bucket) { bucket += 1 }
+    while bucket < run.buckets, run.count(bucket) == 0 { bucket += 1 }
     guard bucket < run.buckets else { return false }
     let found = try connection.first(
       "SELECT entries FROM device_bucket_\(run.level) WHERE number = ?", [.integer(run.row(bucket))]
     ) { $0.bytes(0) }
     guard let found else { throw run.damaged }
-    (bytes, position) = (found, 0)
+    (bytes, position, left) = (found, 0, run.count(bucket))
     bucket += 1
     return true
   }

@@ -13,7 +13,9 @@ struct DevicePlace: BitwiseCopyable, Sendable {
   }
 
   /// Which of 2^bits buckets of a run it lies in.
-  func bucket(bits: Int) -> Int { bits == 0 ? 0 : Int(place >> UInt64(64 - bits)) }
+  func bucket(bits: Int) -> Int { Self.bucket(of: place, bits: bits) }
+
+  static func bucket(of place: UInt64, bits: Int) -> Int { bits == 0 ? 0 : Int(place >> UInt64(64 - bits)) }
 
   /// 16 bits that tell most other devices of the bucket from this one. They are on disk: never change them.
   var fingerprint: UInt16 { UInt16(truncatingIfNeeded: key.device.low) }
@@ -52,25 +54,31 @@ struct DeviceEntry {
     let word = { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position + $0, as: UInt64.self)) }
     let count = Int(UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: position + 24, as: UInt16.self)))
     let start = position + headBytes
-    guard bytes.count - start >= count else { return nil }
+    guard count >= DeviceWindow.encodedBytesMin, bytes.count - start >= count else { return nil }
     let key = DeviceKey(app: Int64(bitPattern: word(0)), device: Hash128(high: word(8), low: word(16)))
     return DeviceEntry(place: DevicePlace(key), window: start..<start + count)
   }
 }
 
 /// Windows of devices that were written together, in the order of `DevicePlace`: 2^bits buckets, each a row. In memory is
-/// which bucket has which fingerprints, about 2.5 bytes for each window: where a device was never seen, no row is read, but
-/// for one of 65,536 comparisons.
+/// which bucket has which fingerprints, 2 bytes for each window and 4 for each bucket: where a run does not have a device, no
+/// row of it is read, but for one of 65,536 comparisons.
 final class DeviceRun {
   static let bucketBitsMax = 24
   /// Buckets whose fingerprints are one row of the directory.
   static let groupBuckets = 64
+  /// Beyond these a stored run is damaged: so many are never written.
+  static let numberMax: Int64 = 1 << 38
+  static let bytesMax = 1 << 48
+  private static let reservedMax = 1 << 26
 
   let number: Int64
   /// Of two runs that have a device, the one with the higher order knows more.
   let order: Int64
   /// 0: written out of memory; 1: merged from other runs. Each kind has a table, so that rows are only ever appended.
   let level: Int
+  /// The lowest order of the runs that it is merged from; its own where it is not.
+  let mergedFrom: Int64
   let bucketBits: Int
   /// Of all buckets.
   var bytes = 0
@@ -78,10 +86,11 @@ final class DeviceRun {
   private(set) var starts: [UInt32] = [0]
   private(set) var fingerprints: [UInt16] = []
 
-  init(number: Int64, order: Int64, level: Int, bucketBits: Int) {
+  init(number: Int64, order: Int64, level: Int, mergedFrom: Int64, bucketBits: Int) {
     self.number = number
     self.order = order
     self.level = level
+    self.mergedFrom = mergedFrom
     self.bucketBits = bucketBits
   }
 
@@ -92,15 +101,21 @@ final class DeviceRun {
   /// For so many windows at most.
   func reserve(_ count: Int) {
     starts.reserveCapacity(buckets + 1)
-    fingerprints.reserveCapacity(count)
+    fingerprints.reserveCapacity(min(count, Self.reservedMax))
   }
 
   func append(_ fingerprint: UInt16) { fingerprints.append(fingerprint) }
   func closeBucket() { starts.append(UInt32(fingerprints.count)) }
 
-  func isEmpty(_ bucket: Int) -> Bool { starts[bucket] == starts[bucket + 1] }
+  /// The lowest place that lies in a bucket.
+  func firstPlace(_ bucket: Int) -> UInt64 { bucketBits == 0 ? 0 : UInt64(bucket) << UInt64(64 - bucketBits) }
+
+  /// Windows in a bucket.
+  func count(_ bucket: Int) -> Int { Int(starts[bucket + 1] - starts[bucket]) }
 
   func row(_ bucket: Int) -> Int64 { number << Int64(Self.bucketBitsMax) + Int64(bucket) }
+  /// Beyond the last bucket that a run can have.
+  var rowEnd: Int64 { (number + 1) << Int64(Self.bucketBitsMax) }
 
   /// The bucket in which a device may lie; nil: the run does not have it.
   func mayHold(_ place: DevicePlace) -> Int? {
@@ -124,19 +139,27 @@ final class DeviceRun {
     try statement.bind(1, row(bucket))
     guard try statement.step() else { throw damaged }
     let bytes = statement.blob(0)
-    var position = 0
+    var (position, seen) = (0, 0)
     while position < bytes.count {
-      guard let entry = DeviceEntry.read(bytes, at: position) else { throw damaged }
+      guard let entry = DeviceEntry.read(bytes, at: position), entry.place.bucket(bits: bucketBits) == bucket
+      else { throw damaged }
       if entry.place.key == place.key {
         guard window.decode(UnsafeRawBufferPointer(rebasing: bytes[entry.window])) else { throw damaged }
         return true
       }
       position = entry.window.upperBound
+      seen += 1
     }
+    guard seen == count(bucket) else { throw damaged }
     return false
   }
 
   var damaged: StoreError { StoreError(.corrupt, "run \(number) of the devices' windows is damaged") }
+
+  /// All that is needed to delete it.
+  var withoutDirectory: DeviceRun {
+    DeviceRun(number: number, order: order, level: level, mergedFrom: mergedFrom, bucketBits: bucketBits)
+  }
 
   // MARK: Directory
 
@@ -156,16 +179,16 @@ final class DeviceRun {
     withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
   }
 
-  /// Reads the directory of a run that is whole.
-  func load(count: Int, _ connection: StoreConnection) throws {
+  /// Reads the directory of a run that is whole, or as far as one that is being written has come.
+  func load(count: Int, isWhole: Bool, _ connection: StoreConnection) throws {
     reserve(count)
     let statement = try connection.statement(
       "SELECT entries FROM device_directory WHERE number >= ? AND number < ? ORDER BY number")
     defer { statement.reset() }
     try statement.bind(1, row(0))
-    try statement.bind(2, row(0) + Int64(1 << Self.bucketBitsMax))
+    try statement.bind(2, rowEnd)
     while try statement.step() { try decodeGroup(statement.blob(0), countMax: count) }
-    guard bucketsWritten == buckets, self.count == count else { throw damaged }
+    guard self.count == count, isWhole ? bucketsWritten == buckets : bucketsWritten < buckets else { throw damaged }
   }
 
   private func decodeGroup(_ bytes: UnsafeRawBufferPointer, countMax: Int) throws {

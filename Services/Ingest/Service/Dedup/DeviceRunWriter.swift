@@ -2,7 +2,7 @@ import Store
 
 /// Writes a run, window by window in the order of their places, over as many transactions as it takes.
 struct DeviceRunWriter {
-  /// So large are buckets on the average at most; half of it at least.
+  /// So large are buckets at most, on the average, where the run is as large as it was said to be.
   private static let bucketBytes = 1_536
 
   let run: DeviceRun
@@ -10,22 +10,33 @@ struct DeviceRunWriter {
   private var scratch: [UInt8] = []
 
   /// - Parameters:
+  ///   - mergedFrom: the lowest order of the runs that it is merged from; nil: it is written out of memory.
   ///   - countMax: windows that it will hold at most.
   ///   - bytes: of its buckets together, about.
   init(
-    number: Int64, order: Int64, level: Int, countMax: Int, bytes: Int, _ connection: StoreConnection
+    number: Int64, order: Int64, mergedFrom: Int64?, countMax: Int, bytes: Int, _ connection: StoreConnection
   ) throws {
     var bits = 0
     while bytes >> bits > Self.bucketBytes, bits < DeviceRun.bucketBitsMax { bits += 1 }
-    run = DeviceRun(number: number, order: order, level: level, bucketBits: bits)
+    run = DeviceRun(
+      number: number, order: order, level: mergedFrom == nil ? 0 : 1, mergedFrom: mergedFrom ?? order,
+      bucketBits: bits)
     run.reserve(countMax)
-    // A start that finds it like this deletes it.
     try connection.execute(
-      "INSERT INTO device_run VALUES (?, ?, ?, ?, 0, 0, ?)",
+      "INSERT INTO device_run VALUES (?, ?, ?, ?, ?, 0, 0, ?)",
       [
-        .integer(number), .integer(order), .integer(Int64(level)), .integer(Int64(bits)),
-        .integer(DeviceRuns.State.unfinished.rawValue),
+        .integer(number), .integer(order), .integer(Int64(run.level)), .integer(run.mergedFrom),
+        .integer(Int64(bits)), .integer(DeviceRuns.State.unfinished.rawValue),
       ])
+  }
+
+  /// Goes on with a run that another process, or a transaction that was rolled back, has begun: behind the buckets that its directory
+  /// tells of.
+  init(resuming run: DeviceRun, _ connection: StoreConnection) throws {
+    self.run = run
+    try connection.execute(
+      "DELETE FROM device_bucket_\(run.level) WHERE number >= ? AND number < ?",
+      [.integer(run.row(run.bucketsWritten)), .integer(run.rowEnd)])
   }
 
   mutating func append(_ place: DevicePlace, _ window: [UInt8], _ connection: StoreConnection) throws {
@@ -44,6 +55,7 @@ struct DeviceRunWriter {
       guard written % DeviceRun.groupBuckets == 0 || written == run.buckets else { continue }
       let row = run.encodeGroup(upTo: written, into: &scratch)
       try Self.insert("device_directory", row, scratch, connection)
+      try save(.unfinished, connection)
     }
   }
 
@@ -68,11 +80,12 @@ struct DeviceRunWriter {
   /// Writes what is left: the run is whole.
   mutating func finish(_ connection: StoreConnection) throws {
     try close(upTo: run.buckets, connection)
+    try save(.whole, connection)
+  }
+
+  private func save(_ state: DeviceRuns.State, _ connection: StoreConnection) throws {
     try connection.execute(
       "UPDATE device_run SET count = ?, bytes = ?, state = ? WHERE number = ?",
-      [
-        .integer(Int64(run.count)), .integer(Int64(run.bytes)),
-        .integer(DeviceRuns.State.whole.rawValue), .integer(run.number),
-      ])
+      [.integer(Int64(run.count)), .integer(Int64(run.bytes)), .integer(state.rawValue), .integer(run.number)])
   }
 }

@@ -1,14 +1,14 @@
 import Store
 
 /// The windows of all devices on disk, in runs: what is written together lies together, where a table by device would have
-/// each on a page of its own to be read and written. Runs of like sizes are made one, a bit with each transaction, so that
-/// there are few: each window is written again about once for every fourfold of devices.
+/// each on a page of its own to be read and written. Runs of like sizes are made one, a bit with each transaction: each window is
+/// written again about once for every fourfold of devices, and there are about a dozen runs, more while a large merge takes long.
 ///
 /// Used by the writer only.
 final class DeviceRuns {
   /// Stored in `device_run`: never change one.
   enum State: Int64 {
-    /// Being written. After a crash it is deleted: what it was to hold is in the journal, or in the runs that it was merged of.
+    /// Being written. After a crash a merge goes on where it was; what was written out of memory is deleted, for the journal has it.
     case unfinished = 0
     case whole = 1
     /// Replaced by a merge. Its rows are deleted, a few with each transaction.
@@ -18,24 +18,30 @@ final class DeviceRuns {
   /// So many runs of like sizes are made one.
   private static let mergedAtLeast = 4
   private static let mergedAtMost = 16
-  /// Bytes of merging for each byte that is written out of memory.
+  /// Bytes of merging for each byte that is written out of memory; twice as many with twice as many runs as these.
   private static let mergeFactor = 8
+  private static let usualRuns = 8
+  /// Bytes of merging in a transaction: everybody waits for it.
   private static let mergeBytesMin = 2_048
-  /// Buckets that a transaction deletes at least.
+  private static let mergeBytesMax = 512 << 10
+  /// Rows that a transaction deletes at least. A merge reads rows of 256 bytes at least, but for small runs.
   private static let deletedAtLeast = 16
+  private static let rowBytes = 256
 
   /// Whole ones, the newest first.
   private var runs: [DeviceRun] = []
   private var writer: DeviceRunWriter?
   private var merge: DeviceMerge?
+  /// A merge that another process has begun.
+  private var begun: DeviceRun?
+  /// Their rows are to be deleted.
   private var spent: [DeviceRun] = []
-  /// Buckets of the first spent run that are deleted.
-  private var deleted = 0
   private var next: Int64 = 1
   /// Bytes of a window on disk, about: of the run that was written last.
   private var windowBytes = 128
-  /// Bytes written out of memory that no merge has followed yet.
-  private var owed = 0
+  /// Bytes written out of memory in this transaction, and bytes of merging that are due.
+  private var written = 0
+  private var due = 0
   /// Whether the table of an earlier release holds windows.
   private var hasOldTable = false
 
@@ -85,7 +91,7 @@ final class DeviceRuns {
   func begin(count: Int, _ connection: StoreConnection) throws -> Int {
     precondition(writer == nil, "one run is written at a time")
     let made = try DeviceRunWriter(
-      number: next, order: next, level: 0, countMax: count, bytes: count * windowBytes, connection)
+      number: next, order: next, mergedFrom: nil, countMax: count, bytes: count * windowBytes, connection)
     next += 1
     writer = made
     return made.run.bucketBits
@@ -94,7 +100,7 @@ final class DeviceRuns {
   /// The next window of the run, in the order of places. It can be found once its bucket is closed.
   func append(_ place: DevicePlace, _ window: [UInt8], _ connection: StoreConnection) throws {
     try writer!.append(place, window, connection)
-    owed += window.count + DeviceEntry.headBytes
+    written += window.count + DeviceEntry.headBytes
   }
 
   /// All windows of the buckets below one have come.
@@ -113,14 +119,32 @@ final class DeviceRuns {
 
   /// A share of merging and deleting, with each transaction.
   func work(_ connection: StoreConnection) throws {
-    let bytes = owed * Self.mergeFactor + Self.mergeBytesMin
-    owed = 0
-    if merge == nil, let inputs = alike() {
-      merge = try DeviceMerge(inputs, number: next, connection)
-      next += 1
+    due += written * Self.mergeFactor * max(runs.count / Self.usualRuns, 1) + Self.mergeBytesMin
+    written = 0
+    var bytes = min(due, Self.mergeBytesMax)
+    due -= bytes
+    try deleteSpent(rows: max(Self.deletedAtLeast, bytes / Self.rowBytes), connection)
+    while bytes > 0 {
+      if merge == nil { merge = try nextMerge(connection) }
+      guard merge != nil else {
+        due = 0
+        return
+      }
+      guard let run = try merge!.work(&bytes, connection) else { return }
+      try replace(merge!.inputs, by: run, connection)
     }
-    if let run = try merge?.work(bytes: bytes, connection) { try replace(merge!.inputs, by: run, connection) }
-    try deleteSpent(buckets: max(Self.deletedAtLeast, bytes / 512), connection)
+  }
+
+  private func nextMerge(_ connection: StoreConnection) throws -> DeviceMerge? {
+    if let run = begun {
+      begun = nil
+      let inputs = runs.filter { run.mergedFrom...run.order ~= $0.order }
+      guard inputs.count > 1 else { throw run.damaged }
+      return try DeviceMerge(inputs, resuming: run, connection)
+    }
+    guard let inputs = alike() else { return nil }
+    next += 1
+    return try DeviceMerge(inputs, number: next - 1, connection)
   }
 
   /// The newest runs that follow one another and are each at most a quarter larger than the newer ones of them together.
@@ -148,53 +172,76 @@ final class DeviceRuns {
         "UPDATE device_run SET state = ? WHERE number = ?",
         [.integer(State.spent.rawValue), .integer(input.number)])
     }
-    // Of what they knew only the numbers of their rows are needed.
-    spent += inputs.map { DeviceRun(number: $0.number, order: 0, level: $0.level, bucketBits: $0.bucketBits) }
+    spent += inputs.map { $0.withoutDirectory }
   }
 
-  private func deleteSpent(buckets: Int, _ connection: StoreConnection) throws {
-    guard let run = spent.first else { return }
-    let end = min(deleted + buckets, run.buckets)
-    for table in ["device_bucket_\(run.level)", "device_directory"] {
-      try connection.execute(
-        "DELETE FROM \(table) WHERE number >= ? AND number < ?",
-        [.integer(run.row(deleted)), .integer(run.row(end))])
+  private func deleteSpent(rows: Int, _ connection: StoreConnection) throws {
+    var left = rows
+    while left > 0, let run = spent.first {
+      left -= try delete("device_bucket_\(run.level)", of: run, rows: left, connection)
+      if left > 0 { left -= try delete("device_directory", of: run, rows: left, connection) }
+      guard left > 0 else { return }
+      try connection.execute("DELETE FROM device_run WHERE number = ?", [.integer(run.number)])
+      spent.removeFirst()
+      left -= 1
     }
-    deleted = end
-    guard end == run.buckets else { return }
-    try connection.execute("DELETE FROM device_run WHERE number = ?", [.integer(run.number)])
-    spent.removeFirst()
-    deleted = 0
+  }
+
+  /// The first rows of those that are there.
+  private func delete(
+    _ table: String, of run: DeviceRun, rows: Int, _ connection: StoreConnection
+  ) throws -> Int {
+    let last = try connection.first(
+      "SELECT number FROM \(table) WHERE number >= ? AND number < ? ORDER BY number LIMIT 1 OFFSET ?",
+      [.integer(run.row(0)), .integer(run.rowEnd), .integer(Int64(rows - 1))]
+    ) { $0.int64(0) }
+    try connection.execute(
+      "DELETE FROM \(table) WHERE number >= ? AND number < ?",
+      [.integer(run.row(0)), .integer(last.map { $0 + 1 } ?? run.rowEnd)])
+    return connection.changes
   }
 
   // MARK: Start
 
+  private struct Stored {
+    let run: DeviceRun
+    let count: Int
+    let state: State
+
+    init(_ row: StoreStatement) throws {
+      let damaged = StoreError(.corrupt, "the table `device_run` is damaged")
+      guard 1..<DeviceRun.numberMax ~= row.int64(0), 1..<DeviceRun.numberMax ~= row.int64(1), 0...1 ~= row.int(2),
+        0...DeviceRun.bucketBitsMax ~= row.int(4), 0...Int(UInt32.max) ~= row.int(5),
+        0..<DeviceRun.bytesMax ~= row.int(6), let state = State(rawValue: row.int64(7))
+      else { throw damaged }
+      run = DeviceRun(
+        number: row.int64(0), order: row.int64(1), level: row.int(2), mergedFrom: row.int64(3),
+        bucketBits: row.int(4))
+      run.bytes = row.int(6)
+      count = row.int(5)
+      self.state = state
+    }
+  }
+
   /// Reads which runs there are, and what they hold. Nothing is written: a full disk does not keep the log from starting.
   func load(_ connection: StoreConnection) throws {
-    struct Stored {
-      let run: DeviceRun
-      let count: Int
-      let state: Int64
-    }
     let stored = try connection.query(
-      "SELECT number, run_order, level, bucket_bits, count, bytes, state FROM device_run ORDER BY run_order DESC"
-    ) { row in
-      guard 0...1 ~= row.int(2), 0...DeviceRun.bucketBitsMax ~= row.int(3), 0...Int(UInt32.max) ~= row.int(4) else {
-        throw StoreError(.corrupt, "the table `device_run` is damaged")
-      }
-      let run = DeviceRun(
-        number: row.int64(0), order: row.int64(1), level: row.int(2), bucketBits: row.int(3))
-      run.bytes = row.int(5)
-      return Stored(run: run, count: row.int(4), state: row.int64(6))
-    }
+      """
+      SELECT number, run_order, level, merged_from, bucket_bits, count, bytes, state FROM device_run
+      ORDER BY run_order DESC
+      """) { try Stored($0) }
     for each in stored {
-      next = max(next, each.run.number + 1, each.run.order + 1)
-      guard each.state == State.whole.rawValue else {
-        spent.append(each.run)
-        continue
+      let run = each.run
+      next = max(next, run.number + 1, run.order + 1)
+      switch each.state {
+      case .whole:
+        try run.load(count: each.count, isWhole: true, connection)
+        runs.append(run)
+      case .unfinished where run.level == 1 && begun == nil:
+        try run.load(count: each.count, isWhole: false, connection)
+        begun = run
+      case .unfinished, .spent: spent.append(run)
       }
-      try each.run.load(count: each.count, connection)
-      runs.append(each.run)
     }
     if let newest = runs.first, newest.count > 0 { windowBytes = max(newest.bytes / newest.count, 1) }
     hasOldTable = try connection.first("SELECT 1 FROM device LIMIT 1") { _ in true } ?? false

@@ -182,6 +182,8 @@ package struct DeviceWindow {
 
   // MARK: On disk
 
+  static let encodedBytesMin = 8
+
   /// How much of each part a window with this highest number can have touched.
   private static func extent(_ highest: UInt64) -> (words: Int, contents: Int) {
     (
@@ -207,7 +209,7 @@ package struct DeviceWindow {
   ///
   /// - Returns: false where they are not the bytes of a window.
   package func decode(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard bytes.count >= 8 else { return false }
+    guard bytes.count >= Self.encodedBytesMin else { return false }
     let highest = bytes.loadUnaligned(as: UInt64.self)
     let extent = Self.extent(highest)
     let seenEnd = 8 + extent.words * 8

@@ -206,7 +206,8 @@ package enum LogSchema {
       CREATE TABLE device_run(
         number INTEGER PRIMARY KEY,
         run_order INTEGER NOT NULL,
-        level INTEGER NOT NULL,           -- 0: written out of memory; 1: merged of others
+        level INTEGER NOT NULL,           -- 0: written out of memory; 1: merged from others
+        merged_from INTEGER NOT NULL,     -- the lowest run_order of these; its own
         bucket_bits INTEGER NOT NULL,
         count INTEGER NOT NULL, bytes INTEGER NOT NULL,
         state INTEGER NOT NULL            -- DeviceRuns.State
