@@ -99,7 +99,8 @@ def in_turns(running, factor, short):
     is compared with the peaks on both sides of it. (peak, result of the load) of each turn."""
     peak, turns = peak_once(running, f"x{factor}-0", short), []
     for number in range(1, 2 if short else 5):
-        result = open_loop(running, peak * factor, 2 if short else 4, f"x{factor}-{number}")
+        load_now = lambda: open_loop(running, peak * factor, 2 if short else 4, f"x{factor}-{number}")
+        result, _ = counted(running, load_now)
         after = peak_once(running, f"x{factor}-{number}", short)
         turns.append(((peak + after) / 2, result))
         peak = after
@@ -110,15 +111,20 @@ def accepted(result):
     return result["calls"] - result["refused"]
 
 
+def counted(running, load_now):
+    """The result of a load, and its events, as many of which the log holds as were acknowledged."""
+    head = running.suite.head_offset()
+    result = load_now()
+    stored, taken = running.suite.head_offset() - head, int(accepted(result)) * BATCH_EVENTS
+    check(stored == taken, f"{taken} events were acknowledged, the log holds {stored}")
+    return result, stored
+
+
 def one(running, factor, normal, short):
-    head, before = running.suite.head_offset(), None
     turns = in_turns(running, factor, short)
     results = [result for _, result in turns]
     peak = statistics.median(peak for peak, _ in turns)
-    before = running.suite.head_offset()
-    after = open_loop(running, peak / 2, 3 if short else 10, f"after{factor}")
-    stored, taken = running.suite.head_offset() - before, int(accepted(after)) * BATCH_EVENTS
-    check(stored == taken, f"{taken} events were acknowledged, the log holds {stored}")
+    after, stored = counted(running, lambda: open_loop(running, peak / 2, 3 if short else 10, f"after{factor}"))
     middle = lambda figure_of: statistics.median(figure_of(result) for result in results)
     ratios = [accepted(result) / result["seconds"] / peak for peak, result in turns]
     refusals = middle(lambda one: one["refusal_p99_microseconds"]) / 1000
@@ -134,7 +140,7 @@ def one(running, factor, normal, short):
     figure(f"{name}_refusal_p99_milliseconds", refusals, "ms")
     figure(f"{name}_refusal_p99_milliseconds_highest", max(one["refusal_p99_microseconds"] for one in results) / 1000, "ms")
     figure(f"{name}_recovery_seconds", recovery(after, normal), "s")
-    print_checksum(name, f"{running.suite.head_offset() - head}-events")
+    print_checksum(name, f"{stored}-events")
     if not short:
         goal(f"{name}_accepted_vs_peak", statistics.median(ratios), least=0.9)
         goal(f"{name}_refusal_p99_milliseconds", refusals, most=5)
