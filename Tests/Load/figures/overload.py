@@ -98,8 +98,8 @@ def in_turns(running, factor, short):
     """The load and the peak in turns, because a shared machine is by a third faster or slower from one second to the next: each load
     is compared with the peaks on both sides of it. (peak, result of the load) of each turn."""
     peak, turns = peak_once(running, f"x{factor}-0", short), []
-    for number in range(1, 2 if short else 5):
-        load_now = lambda: open_loop(running, peak * factor, 2 if short else 4, f"x{factor}-{number}")
+    for number in range(1, 2 if short else 4):
+        load_now = lambda: open_loop(running, peak * factor, 2 if short else 8, f"x{factor}-{number}")
         result, _ = counted(running, load_now)
         after = peak_once(running, f"x{factor}-{number}", short)
         turns.append(((peak + after) / 2, result))
