@@ -9,7 +9,7 @@ from footfall_tests.suite import BINARIES
 
 from .client import SERVER_CPU, check, figure, print_checksum
 
-UNITS = {"_per_second": "1/s", "_seconds": "s", "_bytes": "B", "reads_per_new_id": "reads"}
+UNITS = {"_per_second": "1/s", "_seconds": "s", "_bytes": "B", "reads_per_new_id": "reads", "per_new_device": "rows", "_runs": "runs"}
 
 
 def run(world, short):

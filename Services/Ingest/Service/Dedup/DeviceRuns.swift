@@ -48,8 +48,6 @@ final class DeviceRuns {
   /// Rows that were read to look for devices.
   private(set) var bucketReads = 0
 
-  /// Windows on disk; one that several runs have counts as often.
-  var count: Int { runs.reduce(0) { $0 + $1.count } }
   var runCount: Int { runs.count }
 
   // MARK: Reading
